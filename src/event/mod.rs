@@ -1,0 +1,154 @@
+//! Everything observable, as data.
+//!
+//! [`Event`] is declared once, here. Log lines, counters, a journal and an operator's view are projections
+//! of it; no module formats its own. [`Closed`] is how every connection ends: by whom, in which
+//! [`Layer`], through whose [`Blame`], for what reason. A fault keeps the layer that it arose in, all the
+//! way up: an RLPx fault never looks like a fault of the protocol above it.
+//!
+//! Nothing here reads a clock: whoever records an event stamps it.
+
+mod closed;
+
+pub use closed::{Blame, Closed, DisconnectReason, Layer, Side};
+
+use std::time::Duration;
+
+use crate::address::Endpoint;
+use crate::id::{ChannelId, ConnId, Direction, NodeId};
+
+/// One observed fact.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Position among this node's events, from 1 on, without gaps.
+    pub seq: u64,
+    /// Time since the node started.
+    pub at: Duration,
+    /// The connection concerned, if one is.
+    pub conn: Option<ConnId>,
+    /// The peer concerned, as far as it is known.
+    pub peer: Option<NodeId>,
+    /// Who opened the connection concerned.
+    pub direction: Option<Direction>,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// A stage that a new connection passes, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Stage {
+    /// The byte stream stands.
+    Tcp,
+    /// The initiator's handshake packet was sent or read.
+    Auth,
+    /// The recipient's handshake packet was sent or read.
+    Ack,
+    /// Both Hello messages were exchanged and capabilities agreed.
+    Hello,
+    /// The peers exchanged network and services, where both can.
+    Info,
+}
+
+impl Stage {
+    /// A short lower-case name, as `probe` prints it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Auth => "auth",
+            Self::Ack => "ack",
+            Self::Hello => "hello",
+            Self::Info => "info",
+        }
+    }
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A transport listens.
+    Listening {
+        /// Where.
+        endpoint: Endpoint,
+    },
+    /// We begin to dial a peer.
+    Dialing {
+        /// Where.
+        endpoint: Endpoint,
+    },
+    /// A peer opened a connection; nothing has been read from it yet.
+    Incoming {
+        /// From where.
+        endpoint: Endpoint,
+    },
+    /// A stage of the handshake is complete.
+    Stage {
+        /// Which one.
+        stage: Stage,
+        /// Time it took since the stage before.
+        took: Duration,
+    },
+    /// A connection failed before it was up.
+    Failed {
+        /// How it ended.
+        closed: Closed,
+    },
+    /// The peer is up: sending to it works.
+    Up {
+        /// The channels shared with it.
+        channels: Vec<ChannelId>,
+    },
+    /// The peer is down.
+    Down {
+        /// How the connection ended.
+        closed: Closed,
+    },
+    /// A transport could not accept; it goes on accepting.
+    AcceptFailed {
+        /// What the system said.
+        error: String,
+    },
+    /// A reactor broke a promise of ours or ended by panicking; it alone is over.
+    ReactorPanicked {
+        /// The name it was given.
+        reactor: String,
+    },
+    /// A peer misbehaved in a way that did not end its connection by itself.
+    Misbehaved {
+        /// The channel concerned.
+        channel: ChannelId,
+        /// What it did.
+        what: String,
+    },
+    /// A message was lost, for a reason.
+    Dropped {
+        /// Its channel.
+        channel: ChannelId,
+        /// Why, as in the counters.
+        why: &'static str,
+    },
+    /// The node begins to shut down.
+    ShuttingDown,
+}
+
+impl EventKind {
+    /// A stable snake-case label: counters and logs are keyed by it.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Listening { .. } => "listening",
+            Self::Dialing { .. } => "dialing",
+            Self::Incoming { .. } => "incoming",
+            Self::Stage { .. } => "stage",
+            Self::Failed { .. } => "failed",
+            Self::Up { .. } => "up",
+            Self::Down { .. } => "down",
+            Self::AcceptFailed { .. } => "accept_failed",
+            Self::ReactorPanicked { .. } => "reactor_panicked",
+            Self::Misbehaved { .. } => "misbehaved",
+            Self::Dropped { .. } => "dropped",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+}
