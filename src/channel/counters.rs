@@ -1,0 +1,125 @@
+//! What a channel has carried and lost.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Why a message that had been accepted never arrived at a reactor, or arrived and was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(usize)]
+pub enum DropReason {
+    /// A newer message pushed it out of a full outbound queue.
+    OutboundEvicted,
+    /// It came to a full outbound queue whose policy is to drop the newest.
+    OutboundFull,
+    /// It was older than its deadline.
+    Stale,
+    /// Its sender took it back.
+    Cancelled,
+    /// The connection ended before it was written.
+    Disconnected,
+    /// The node shut down before it was written.
+    Shutdown,
+    /// A newer message pushed it out of a full inbound queue.
+    InboundEvicted,
+    /// It came to a full inbound queue.
+    InboundFull,
+    /// It could not be decoded.
+    Malformed,
+    /// The receiver is gone.
+    NoReceiver,
+}
+
+impl DropReason {
+    /// Every reason.
+    pub const ALL: [Self; 10] = [
+        Self::OutboundEvicted,
+        Self::OutboundFull,
+        Self::Stale,
+        Self::Cancelled,
+        Self::Disconnected,
+        Self::Shutdown,
+        Self::InboundEvicted,
+        Self::InboundFull,
+        Self::Malformed,
+        Self::NoReceiver,
+    ];
+
+    /// A stable snake-case label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OutboundEvicted => "outbound_evicted",
+            Self::OutboundFull => "outbound_full",
+            Self::Stale => "stale",
+            Self::Cancelled => "cancelled",
+            Self::Disconnected => "disconnected",
+            Self::Shutdown => "shutdown",
+            Self::InboundEvicted => "inbound_evicted",
+            Self::InboundFull => "inbound_full",
+            Self::Malformed => "malformed",
+            Self::NoReceiver => "no_receiver",
+        }
+    }
+}
+
+/// Live counters of one channel, over all its peers since the node started.
+#[derive(Debug, Default)]
+pub struct ChannelCounters {
+    sent: AtomicU64,
+    sent_bytes: AtomicU64,
+    received: AtomicU64,
+    received_bytes: AtomicU64,
+    dropped: [AtomicU64; DropReason::ALL.len()],
+}
+
+impl ChannelCounters {
+    /// Messages written to a connection.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Relaxed)
+    }
+
+    /// Payload bytes written to connections.
+    #[must_use]
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes.load(Relaxed)
+    }
+
+    /// Messages queued for the receiver.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received.load(Relaxed)
+    }
+
+    /// Payload bytes of the messages queued for the receiver.
+    #[must_use]
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes.load(Relaxed)
+    }
+
+    /// Messages lost for `reason`.
+    #[must_use]
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped[reason as usize].load(Relaxed)
+    }
+
+    /// The reasons for which messages were lost, with their numbers; none that is zero.
+    pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> {
+        DropReason::ALL.into_iter().map(|reason| (reason, self.dropped(reason))).filter(|(_, count)| *count > 0)
+    }
+
+    pub(crate) fn add_sent(&self, bytes: usize) {
+        self.sent.fetch_add(1, Relaxed);
+        self.sent_bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(crate) fn add_received(&self, bytes: usize) {
+        self.received.fetch_add(1, Relaxed);
+        self.received_bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(crate) fn add_dropped(&self, reason: DropReason, count: u64) {
+        if count > 0 {
+            self.dropped[reason as usize].fetch_add(count, Relaxed);
+        }
+    }
+}

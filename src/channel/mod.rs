@@ -1,0 +1,80 @@
+//! Typed channels: how a reactor talks to the same reactor on other nodes.
+//!
+//! A [`Channel<M>`] carries one protocol, `M`, and nothing else compiles. It splits into a [`Sender`], which
+//! clones freely, and the one [`Receiver`]. Channels are declared on the router's builder, before it starts.
+//!
+//! ```text
+//! Sender ──encode once──> Link of each peer (bounded, fair between channels) ──> its writer task
+//! reader task of each peer ──decode──> Inbound (bounded, fair between peers) ──> Receiver
+//! ```
+//!
+//! Promises: delivery at most once, in order within one peer and channel. Every send says what became of it
+//! ([`Outcome`]); what is lost later is counted by [`DropReason`]. A receiver that never reads fills its own
+//! queue and harms no other channel.
+//!
+//! Not provided: delivery receipts, retransmission, order between channels.
+
+mod config;
+mod counters;
+mod inbound;
+mod link;
+mod outcome;
+mod receiver;
+mod registry;
+mod sender;
+mod updates;
+
+pub use config::{ChannelConfig, ChannelConfigError, Share};
+pub use counters::{ChannelCounters, DropReason};
+pub use outcome::{Outcome, Recipients, Refusal, SendError};
+pub use receiver::{Envelope, Receiver};
+pub use sender::{Report, Sender};
+pub use updates::PeerUpdates;
+
+pub(crate) use inbound::{Delivery, Inbound, InboundQueue};
+pub(crate) use link::{Batch, Link, LinkConfig};
+pub(crate) use registry::Registry;
+pub(crate) use sender::Outbox;
+pub(crate) use updates::SharedUpdates;
+
+use crate::message::Message;
+
+/// Both ends of a reactor's conversation with its like on other nodes.
+///
+/// Made by the router's builder, once for each protocol.
+pub struct Channel<M> {
+    sender: Sender<M>,
+    receiver: Receiver<M>,
+}
+
+impl<M: Message> Channel<M> {
+    pub(crate) fn new(sender: Sender<M>, receiver: Receiver<M>) -> Self {
+        Self { sender, receiver }
+    }
+
+    /// The sending end; clone it for other tasks.
+    #[must_use]
+    pub fn sender(&self) -> &Sender<M> {
+        &self.sender
+    }
+
+    /// Takes the ends apart, so that two tasks can own them.
+    #[must_use]
+    pub fn split(self) -> (Sender<M>, Receiver<M>) {
+        (self.sender, self.receiver)
+    }
+
+    /// Waits for the next message; see [`Receiver::recv`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: no message is lost.
+    pub async fn recv(&mut self) -> Option<Envelope<M>> {
+        self.receiver.recv().await
+    }
+
+    /// Queues `message` without waiting; see [`Sender::try_send`].
+    pub fn try_send(&self, to: impl Into<Recipients>, message: M) -> Outcome {
+        self.sender.try_send(to, message)
+    }
+}

@@ -1,0 +1,274 @@
+//! How bytes reach a peer: the [`Transport`] trait and what it hands out.
+//!
+//! A transport listens from its construction on. [`Transport::accept`] gives an [`Incoming`] at once, before
+//! anything was read from it; [`Incoming::handshake`] consumes it and gives a [`Connection`], which therefore
+//! exists only authenticated. A connection splits into a reader and a writer half that two tasks own.
+//!
+//! ```text
+//! accept ──> Incoming ──handshake──> Connection ──split──> PacketReader, PacketWriter
+//! dial ─────────────────────────────────^
+//! ```
+//!
+//! Two transports are here: [`rlpx`] (TCP and Ethereum's RLPx) and [`memory`] (nodes of one process). Both
+//! speak the same session above their byte stream: Hello, capabilities, network and services. One
+//! conformance suite runs over every transport.
+//!
+//! What this module does not do: it sets no deadline on a handshake (whoever calls does, over all of it),
+//! decides about no peer, and queues nothing but the bytes of one batch.
+
+pub mod memory;
+pub mod rlpx;
+mod session;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::address::Endpoint;
+use crate::event::{Closed, DisconnectReason, Stage};
+use crate::id::{ChannelId, NodeId, Protocol};
+use crate::message::ChannelSpec;
+use crate::rlpx::p2p::Capability;
+
+/// Connects to peers and lets them connect.
+///
+/// # Cancel safety
+///
+/// Every future may be dropped at any await: an accepted socket is then either returned by the next
+/// `accept` or was never taken; a dial or handshake closes what it had opened.
+pub trait Transport: Send + Sync + 'static {
+    /// A peer that has connected and has not been heard yet.
+    type Incoming: Incoming<Connection = Self::Connection>;
+    /// An authenticated connection.
+    type Connection: Connection;
+
+    /// The kind of address that it dials.
+    fn protocol(&self) -> Protocol;
+
+    /// Where it listens; empty if it only dials.
+    fn local_endpoints(&self) -> Vec<Endpoint>;
+
+    /// Waits for the next peer that connects.
+    ///
+    /// # Errors
+    ///
+    /// [`AcceptError::Closed`] after [`Transport::close`], for ever; [`AcceptError::System`] says that this
+    /// attempt failed and the next may not.
+    fn accept(&self) -> impl Future<Output = Result<Self::Incoming, AcceptError>> + Send;
+
+    /// Connects to `target` and authenticates it.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] says in which layer it ended, and whose fault that is: nobody listens, another identity
+    /// answered, nothing is shared, another network.
+    fn dial(
+        &self,
+        target: Target,
+        handshake: Handshake,
+    ) -> impl Future<Output = Result<Self::Connection, Closed>> + Send;
+
+    /// Stops listening. Connections that exist live on.
+    fn close(&self);
+}
+
+/// A peer that has connected and has not been heard yet.
+pub trait Incoming: Send + 'static {
+    /// The connection that it becomes.
+    type Connection: Connection;
+
+    /// Where it connects from. Checked against limits before any cryptography.
+    fn remote(&self) -> Endpoint;
+
+    /// Authenticates the peer and agrees on channels.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`], as for [`Transport::dial`].
+    fn handshake(self, handshake: Handshake) -> impl Future<Output = Result<Self::Connection, Closed>> + Send;
+}
+
+/// An authenticated connection.
+pub trait Connection: Send + 'static {
+    /// The half that reads.
+    type Reader: PacketReader;
+    /// The half that writes.
+    type Writer: PacketWriter;
+
+    /// Who is at the other end, and what was agreed.
+    fn info(&self) -> &ConnectionInfo;
+
+    /// Gives the halves to their tasks. Dropping both closes the connection.
+    fn split(self) -> (Self::Reader, Self::Writer);
+}
+
+/// The half of a connection that reads.
+pub trait PacketReader: Send + 'static {
+    /// Waits for the next packet.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the peer closed the stream or broke the protocol. Nothing more comes after it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: a packet read in part is kept for the next call.
+    fn read(&mut self) -> impl Future<Output = Result<Packet, Closed>> + Send;
+}
+
+/// The half of a connection that writes.
+pub trait PacketWriter: Send + 'static {
+    /// Puts a packet behind those already buffered. Does not wait, and writes nothing yet: the caller bounds
+    /// the buffer by flushing whenever [`PacketWriter::buffered_bytes`] is large enough for one write.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the connection cannot carry the packet: its channel is not shared, its code or size is
+    /// above the protocol's. The connection is not harmed.
+    fn write(&mut self, packet: &Packet) -> Result<(), Closed>;
+
+    /// How many bytes wait for [`PacketWriter::flush`].
+    fn buffered_bytes(&self) -> usize;
+
+    /// Writes what is buffered.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the stream broke.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: what was written is gone from the buffer, the rest stays.
+    fn flush(&mut self) -> impl Future<Output = Result<(), Closed>> + Send;
+
+    /// Flushes, then tells the peer that nothing more comes. The reader half may still read.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] if the stream broke.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`PacketWriter::flush`].
+    fn finish(&mut self) -> impl Future<Output = Result<(), Closed>> + Send;
+}
+
+/// A message of a channel, as connections carry it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The message's code within it.
+    pub code: u8,
+    /// The encoded message.
+    pub payload: Bytes,
+}
+
+/// What travels on a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Packet {
+    /// A channel's message.
+    Frame(Frame),
+    /// Asks for a sign of life. Transports that have their own neither send nor deliver it.
+    Ping,
+    /// Gives it.
+    Pong,
+    /// Ends the connection, with a reason.
+    Disconnect(DisconnectReason),
+}
+
+/// Whom to dial, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The identity that must answer.
+    pub id: NodeId,
+    /// Where it is said to be.
+    pub endpoint: Endpoint,
+}
+
+/// What a handshake needs to know of this node.
+#[derive(Clone)]
+pub struct Handshake {
+    /// What this node offers to every peer.
+    pub offer: Arc<Offer>,
+    /// Told of each stage as it is passed.
+    pub progress: Arc<dyn Progress>,
+}
+
+/// What a node tells its peers about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The name and version of the software, for people; at most 256 bytes are sent.
+    pub client: String,
+    /// The network it belongs to. Peers that name another are refused; peers that cannot name any are not.
+    pub network: String,
+    /// The services it announces.
+    pub services: Vec<String>,
+    /// Its channels.
+    pub channels: Vec<ChannelSpec>,
+    /// Whether a peer with which no channel is shared is refused. A probe says no.
+    pub needs_common_channel: bool,
+}
+
+/// Hears how a handshake goes on. All methods do nothing unless they are written.
+pub trait Progress: Send + Sync + 'static {
+    /// A stage is complete.
+    fn reached(&self, stage: Stage) {
+        let _ = stage;
+    }
+
+    /// The handshake has proved the peer's identity.
+    fn identified(&self, peer: NodeId) {
+        let _ = peer;
+    }
+
+    /// The peer has said Hello. Comes before anything in it is judged.
+    fn hello(&self, client: &str, p2p_version: u32, capabilities: &[Capability]) {
+        let _ = (client, p2p_version, capabilities);
+    }
+}
+
+impl Progress for () {}
+
+/// Who is at the other end of a connection, and what was agreed with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// The proved identity.
+    pub peer: NodeId,
+    /// Our end.
+    pub local: Endpoint,
+    /// Its end.
+    pub remote: Endpoint,
+    /// What the peer calls its software.
+    pub client: String,
+    /// Every capability that the peer announced.
+    pub capabilities: Vec<Capability>,
+    /// The channels in common, by name.
+    pub channels: Vec<AgreedChannel>,
+    /// The peer's network, if it could name one.
+    pub network: Option<String>,
+    /// The services that the peer announced.
+    pub services: Vec<String>,
+}
+
+/// A channel that both ends have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgreedChannel {
+    /// Its name.
+    pub id: ChannelId,
+    /// The version in use.
+    pub version: u32,
+}
+
+/// Why no peer was accepted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// The transport was closed.
+    #[error("the transport is closed")]
+    Closed,
+    /// The system failed this attempt.
+    #[error("the system could not accept: {0}")]
+    System(#[from] std::io::Error),
+}

@@ -1,0 +1,48 @@
+//! RLPx frames as the session's codec.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::event::{Closed, Fault};
+use crate::rlpx::handshake::Secrets;
+use crate::rlpx::message::{Decoder, Encoder};
+use crate::rlpx::p2p::SNAPPY_SINCE;
+use crate::transport::session::{Decode, Encode};
+
+/// Seals messages into frames.
+pub struct RlpxEncoder(Encoder);
+
+/// Opens frames.
+pub struct RlpxDecoder(Decoder);
+
+pub(super) fn new(secrets: Secrets) -> (RlpxEncoder, RlpxDecoder) {
+    let (sealer, opener) = secrets.into_codec();
+    (RlpxEncoder(Encoder::new(sealer)), RlpxDecoder(Decoder::new(opener)))
+}
+
+impl Encode for RlpxEncoder {
+    fn encode(&mut self, id: u8, payload: &[u8], out: &mut BytesMut) -> Result<(), Closed> {
+        self.0.encode(id, payload, out).map_err(|error| error.closed())
+    }
+
+    fn hello_done(&mut self, p2p_version: u32) {
+        if p2p_version >= SNAPPY_SINCE {
+            self.0.enable_snappy();
+        }
+    }
+}
+
+impl Decode for RlpxDecoder {
+    fn decode(
+        &mut self,
+        input: &mut BytesMut,
+        max_payload: impl Fn(u8) -> Option<usize>,
+    ) -> Result<Option<(u8, Bytes)>, Closed> {
+        self.0.decode(input, max_payload).map_err(|error| error.closed())
+    }
+
+    fn hello_done(&mut self, p2p_version: u32) {
+        if p2p_version >= SNAPPY_SINCE {
+            self.0.enable_snappy();
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The encrypted handshake on a socket: packets in and out, every decision made by the core.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::event::{Blame, Closed, DisconnectReason, Fault, Layer, Stage};
+use crate::id::{NodeId, NodeKey};
+use crate::rlpx::handshake::{self, Entropy, Initiator, Recipient, Secrets};
+use crate::transport::Progress;
+use crate::transport::session::stream_broke;
+
+/// Sends auth, reads ack.
+pub(super) async fn initiate(
+    key: &NodeKey,
+    remote: NodeId,
+    stream: &mut TcpStream,
+    progress: &dyn Progress,
+) -> Result<Secrets, Closed> {
+    let (state, auth) = Initiator::new(key, remote, entropy()?).map_err(|error| error.closed())?;
+    stream.write_all(&auth).await.map_err(|error| stream_broke(&error))?;
+    progress.reached(Stage::Auth);
+    let ack = read_packet(stream).await?;
+    let secrets = state.on_ack(&ack).map_err(|error| error.closed())?;
+    progress.reached(Stage::Ack);
+    Ok(secrets)
+}
+
+/// Reads auth, sends ack.
+pub(super) async fn respond(
+    key: &NodeKey,
+    stream: &mut TcpStream,
+    progress: &dyn Progress,
+) -> Result<(NodeId, Secrets), Closed> {
+    let auth = read_packet(stream).await?;
+    let accepted = Recipient::on_auth(key, &auth, entropy()?).map_err(|error| error.closed())?;
+    progress.reached(Stage::Auth);
+    stream.write_all(&accepted.ack).await.map_err(|error| stream_broke(&error))?;
+    progress.reached(Stage::Ack);
+    Ok((accepted.remote, accepted.secrets))
+}
+
+/// Reads a packet with its size prefix; the size is checked before memory is set aside for it.
+async fn read_packet(stream: &mut TcpStream) -> Result<Vec<u8>, Closed> {
+    let mut prefix = [0; 2];
+    stream.read_exact(&mut prefix).await.map_err(|error| stream_broke(&error))?;
+    let length = handshake::packet_len(prefix).map_err(|error| error.closed())?;
+    let mut packet = vec![0; 2 + length];
+    packet[..2].copy_from_slice(&prefix);
+    stream.read_exact(&mut packet[2..]).await.map_err(|error| stream_broke(&error))?;
+    Ok(packet)
+}
+
+fn entropy() -> Result<Entropy, Closed> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Closed::local(Layer::Node, Blame::Ourselves, DisconnectReason::Requested, "no_randomness")
+            .with_detail(error.to_string())
+    })?;
+    Ok(Entropy::new(bytes))
+}

@@ -1,0 +1,124 @@
+//! An established session, whole and in halves.
+
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::stream::{Input, Output};
+use super::{Decode, Encode};
+use crate::event::{Blame, Closed, DisconnectReason, Layer};
+use crate::message::MAX_PAYLOAD_BYTES;
+use crate::rlpx::capability::Shared;
+use crate::rlpx::{info, p2p};
+use crate::transport::{Connection, ConnectionInfo, Frame, Packet, PacketReader, PacketWriter};
+
+/// A session with an authenticated peer.
+pub struct SessionConnection<R, W, D, E> {
+    pub(super) input: Input<R, D>,
+    pub(super) output: Output<W, E>,
+    pub(super) info: ConnectionInfo,
+    pub(super) shared: Shared,
+}
+
+impl<R, W, D, E> Connection for SessionConnection<R, W, D, E>
+where
+    R: AsyncRead + Unpin + Send + 'static,
+    W: AsyncWrite + Unpin + Send + 'static,
+    D: Decode,
+    E: Encode,
+{
+    type Reader = SessionReader<R, D>;
+    type Writer = SessionWriter<W, E>;
+
+    fn info(&self) -> &ConnectionInfo {
+        &self.info
+    }
+
+    fn split(self) -> (Self::Reader, Self::Writer) {
+        let shared = Arc::new(self.shared);
+        let reader = SessionReader { input: self.input, shared: Arc::clone(&shared) };
+        (reader, SessionWriter { output: self.output, shared })
+    }
+}
+
+/// The reading half of a session.
+pub struct SessionReader<R, D> {
+    input: Input<R, D>,
+    shared: Arc<Shared>,
+}
+
+impl<R, D> PacketReader for SessionReader<R, D>
+where
+    R: AsyncRead + Unpin + Send + 'static,
+    D: Decode,
+{
+    async fn read(&mut self) -> Result<Packet, Closed> {
+        let shared = &self.shared;
+        let max_payload = |id| match id {
+            p2p::DISCONNECT_ID | p2p::PING_ID | p2p::PONG_ID => Some(p2p::MAX_CONTROL_BYTES),
+            id => shared.from_wire(id).map(|channel| channel.max_bytes),
+        };
+        let (id, payload) = self.input.next(max_payload).await?;
+        match id {
+            p2p::DISCONNECT_ID => return Ok(Packet::Disconnect(p2p::decode_disconnect(&payload))),
+            p2p::PING_ID => return Ok(Packet::Ping),
+            p2p::PONG_ID => return Ok(Packet::Pong),
+            _ => {}
+        }
+        match shared.from_wire(id) {
+            Some(found) if found.channel != info::CHANNEL.id => {
+                Ok(Packet::Frame(Frame { channel: found.channel, code: found.code, payload }))
+            }
+            // The codec has refused the ids of no block; what is left is a second Info.
+            _ => Err(Closed::local(Layer::Capability, Blame::Protocol, DisconnectReason::Breach, "second_info")),
+        }
+    }
+}
+
+/// The writing half of a session.
+pub struct SessionWriter<W, E> {
+    output: Output<W, E>,
+    shared: Arc<Shared>,
+}
+
+impl<W, E> PacketWriter for SessionWriter<W, E>
+where
+    W: AsyncWrite + Unpin + Send + 'static,
+    E: Encode,
+{
+    fn write(&mut self, packet: &Packet) -> Result<(), Closed> {
+        match packet {
+            Packet::Frame(frame) => {
+                let refuse = |label| {
+                    Closed::local(Layer::Channel, Blame::Ourselves, DisconnectReason::Subprotocol, label)
+                };
+                let id = self
+                    .shared
+                    .to_wire(frame.channel, frame.code)
+                    .ok_or_else(|| refuse("channel_not_shared"))?;
+                if frame.payload.len() > MAX_PAYLOAD_BYTES {
+                    return Err(refuse("message_too_large").with_detail(format!(
+                        "{} bytes, the limit is {MAX_PAYLOAD_BYTES}",
+                        frame.payload.len()
+                    )));
+                }
+                self.output.put(id, &frame.payload)
+            }
+            Packet::Ping => self.output.put(p2p::PING_ID, p2p::PING_PAYLOAD),
+            Packet::Pong => self.output.put(p2p::PONG_ID, p2p::PONG_PAYLOAD),
+            Packet::Disconnect(reason) => self.output.put(p2p::DISCONNECT_ID, &p2p::encode_disconnect(*reason)),
+        }
+    }
+
+    fn buffered_bytes(&self) -> usize {
+        self.output.buffered_bytes()
+    }
+
+    async fn flush(&mut self) -> Result<(), Closed> {
+        self.output.flush().await
+    }
+
+    async fn finish(&mut self) -> Result<(), Closed> {
+        self.output.finish().await
+    }
+}

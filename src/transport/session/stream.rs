@@ -1,0 +1,151 @@
+//! A byte stream with a codec and a buffer on each half.
+
+use std::io;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::{Decode, Encode};
+use crate::event::{Blame, Closed, DisconnectReason, Layer, Side};
+
+/// What an idle connection asks the system for at once, in bytes.
+const SMALL_READ_BYTES: usize = 4 * 1024;
+/// What a busy one asks for.
+const LARGE_READ_BYTES: usize = 64 * 1024;
+
+/// The half of a stream that reads messages.
+pub(in crate::transport) struct Input<R, D> {
+    io: R,
+    codec: D,
+    buffer: BytesMut,
+    next_read_bytes: usize,
+}
+
+impl<R: AsyncRead + Unpin + Send, D: Decode> Input<R, D> {
+    pub(in crate::transport) fn new(io: R, codec: D) -> Self {
+        Self { io, codec, buffer: BytesMut::new(), next_read_bytes: SMALL_READ_BYTES }
+    }
+
+    pub(super) fn hello_done(&mut self, p2p_version: u32) {
+        self.codec.hello_done(p2p_version);
+    }
+
+    /// Waits for the next message. Cancel-safe: bytes already read stay in the buffer.
+    pub(super) async fn next(
+        &mut self,
+        max_payload: impl Fn(u8) -> Option<usize>,
+    ) -> Result<(u8, Bytes), Closed> {
+        loop {
+            if let Some(message) = self.codec.decode(&mut self.buffer, &max_payload)? {
+                return Ok(message);
+            }
+            self.fill().await?;
+        }
+    }
+
+    /// Reads and throws away until the peer closes its end.
+    pub(super) async fn drain(&mut self) {
+        loop {
+            self.buffer.clear();
+            if self.fill().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn fill(&mut self) -> Result<(), Closed> {
+        self.buffer.reserve(self.next_read_bytes);
+        // Never more than one step beyond what is buffered: a frame in progress is bounded by its codec.
+        let read = self.io.read_buf(&mut self.buffer).await.map_err(|error| stream_broke(&error))?;
+        if read == 0 {
+            return Err(ended(!self.buffer.is_empty()));
+        }
+        self.next_read_bytes =
+            if read >= self.next_read_bytes { LARGE_READ_BYTES } else { self.next_read_bytes };
+        Ok(())
+    }
+}
+
+/// The half of a stream that writes messages.
+pub(in crate::transport) struct Output<W, E> {
+    io: W,
+    codec: E,
+    buffer: BytesMut,
+}
+
+impl<W: AsyncWrite + Unpin + Send, E: Encode> Output<W, E> {
+    pub(in crate::transport) fn new(io: W, codec: E) -> Self {
+        Self { io, codec, buffer: BytesMut::new() }
+    }
+
+    pub(super) fn hello_done(&mut self, p2p_version: u32) {
+        self.codec.hello_done(p2p_version);
+    }
+
+    pub(super) fn put(&mut self, id: u8, payload: &[u8]) -> Result<(), Closed> {
+        self.codec.encode(id, payload, &mut self.buffer)
+    }
+
+    pub(super) fn buffered_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Writes what is buffered. Cancel-safe: what was written has left the buffer.
+    pub(super) async fn flush(&mut self) -> Result<(), Closed> {
+        while self.buffer.has_remaining() {
+            let written = self.io.write_buf(&mut self.buffer).await.map_err(|error| stream_broke(&error))?;
+            if written == 0 {
+                return Err(ended(true));
+            }
+        }
+        if self.buffer.capacity() > LARGE_READ_BYTES * 4 {
+            // One large message must not cost every idle connection its size for ever.
+            self.buffer = BytesMut::new();
+        }
+        self.io.flush().await.map_err(|error| stream_broke(&error))
+    }
+
+    pub(super) async fn finish(&mut self) -> Result<(), Closed> {
+        self.flush().await?;
+        self.io.shutdown().await.map_err(|error| stream_broke(&error))
+    }
+}
+
+/// The system's word for a broken stream, kept in the layer where it belongs.
+pub(in crate::transport) fn stream_broke(error: &io::Error) -> Closed {
+    let label = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection_refused",
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
+            "connection_reset"
+        }
+        io::ErrorKind::TimedOut => "connection_timed_out",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "unreachable",
+        io::ErrorKind::UnexpectedEof => "truncated",
+        _ => "io_error",
+    };
+    Closed {
+        by: Side::Remote,
+        layer: Layer::Tcp,
+        blame: Blame::System,
+        reason: DisconnectReason::TcpError,
+        label,
+        detail: error.to_string().into(),
+    }
+}
+
+/// The peer closed its end: in the middle of a message, or between two.
+fn ended(truncated: bool) -> Closed {
+    let (label, detail) = if truncated {
+        ("truncated", "the stream ended in the middle of a message")
+    } else {
+        ("closed", "the peer closed the stream without a reason")
+    };
+    Closed {
+        by: Side::Remote,
+        layer: Layer::Tcp,
+        blame: Blame::System,
+        reason: DisconnectReason::TcpError,
+        label,
+        detail: detail.into(),
+    }
+}
