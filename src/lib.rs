@@ -1,4 +1,52 @@
-//! Peerage: an actor-based peer-to-peer router.
+//! Peerage: an actor-based peer-to-peer router, in the style of Tendermint's ADR-062, that speaks Ethereum's
+//! RLPx.
+//!
+//! A node is built of **reactors**: independent actors that exchange typed messages with their like on other
+//! nodes over [`channel::Channel`]s, and know nothing of sockets, handshakes or addresses. A [`Router`] carries
+//! the messages over [`transport::Transport`]s; a synchronous [`peer::PeerManager`] decides whom to dial, admit
+//! and evict.
+//!
+//! ```
+//! use peerage::channel::Channel;
+//!
+//! peerage::protocol! {
+//!     /// What echo nodes say.
+//!     pub enum Echo: "echo" / 1, max 4096 {
+//!         0 = Say { text: String },
+//!         1 = Back { text: String },
+//!     }
+//! }
+//!
+//! async fn echo(mut channel: Channel<Echo>) {
+//!     while let Some(envelope) = channel.recv().await {
+//!         match envelope.message {
+//!             Echo::Say { text } => channel.try_send(envelope.from, Echo::Back { text }).ignore(),
+//!             Echo::Back { text } => println!("{} answered: {text}", envelope.from.short()),
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! # Layers
+//!
+//! A module names only modules of a lower layer, or itself. Everything above the wall is plain synchronous Rust:
+//! it takes the time and a seed, returns data, and names no runtime, clock, randomness, socket or log. Built
+//! with `--no-default-features`, the crate is those cores alone.
+//!
+//! | layer | modules |
+//! |---|---|
+//! | L0 | [`id`], [`address`] |
+//! | L1 | [`message`], [`event`] |
+//! | L2 | [`peer`], [`queue`], [`rlpx`] |
+//! | — | the wall |
+//! | L3 | [`transport`], [`channel`] |
+//! | L4 | [`router`] |
+//! | L5 | [`reactor`] |
+//!
+//! # What is not provided
+//!
+//! Delivery is at most once. RLPx gives integrity and identity, not confidentiality against every observer (see
+//! [`rlpx`]). There is no discovery of peers yet: a node dials the addresses that it is given.
 
 pub mod address;
 pub mod event;
@@ -8,6 +56,17 @@ pub mod peer;
 pub mod queue;
 pub mod rlpx;
 
+#[cfg(feature = "net")]
+pub mod channel;
+#[cfg(feature = "net")]
+pub mod reactor;
+#[cfg(feature = "net")]
+pub mod router;
+#[cfg(feature = "net")]
+pub mod transport;
+
 pub use address::NodeAddress;
 pub use id::{NodeId, NodeKey};
 pub use message::Message;
+#[cfg(feature = "net")]
+pub use router::Router;

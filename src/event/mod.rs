@@ -152,3 +152,17 @@ impl EventKind {
         }
     }
 }
+
+/// Sees every event of a node, in order. Log lines, metrics and journals are observers.
+///
+/// It is called with the event stream locked: it must be quick, and must not call the node back.
+pub trait Observer: Send + Sync + 'static {
+    /// Takes note of an event.
+    fn observe(&self, event: &Event);
+}
+
+impl<F: Fn(&Event) + Send + Sync + 'static> Observer for F {
+    fn observe(&self, event: &Event) {
+        self(event);
+    }
+}

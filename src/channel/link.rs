@@ -1,0 +1,266 @@
+//! What stands between all channels and one connection: its outbound queue, and how it ends.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::counters::{ChannelCounters, DropReason};
+use crate::event::Closed;
+use crate::id::{ChannelId, ConnId, Direction, NodeId};
+use crate::queue::{FairQueue, FlowConfig, Meta, Pushed, QueueConfig, Removed};
+use crate::transport::{ConnectionInfo, Frame, Packet};
+
+/// The connection's half of a channel: version in use, and where it is counted.
+pub(crate) struct LinkChannel {
+    pub(crate) id: ChannelId,
+    pub(crate) version: u32,
+    pub(crate) flow: FlowConfig,
+    pub(crate) counters: Arc<ChannelCounters>,
+}
+
+/// Bounds of the queue of one connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LinkConfig {
+    pub(crate) queue: QueueConfig,
+}
+
+/// A live connection as senders and the router see it.
+pub(crate) struct Link {
+    pub(crate) conn: ConnId,
+    pub(crate) direction: Direction,
+    pub(crate) info: ConnectionInfo,
+    channels: Vec<LinkChannel>,
+    state: Mutex<State>,
+    writable: Notify,
+    room: Notify,
+    closing: CancellationToken,
+    dropped: CancellationToken,
+    written: CancellationToken,
+}
+
+struct State {
+    queue: FairQueue<ChannelId, Packet>,
+    writer_waits: bool,
+    end: Option<End>,
+}
+
+#[derive(Debug, Clone)]
+struct End {
+    closed: Closed,
+    /// What is queued is still written until then; `None` drops it at once.
+    drain_until: Option<Instant>,
+}
+
+/// What the writer finds when it asks for more.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Batch {
+    /// Packets were appended.
+    Some,
+    /// The link is closing and nothing is left to write.
+    Closing,
+}
+
+impl Link {
+    pub(crate) fn new(
+        conn: ConnId,
+        direction: Direction,
+        info: ConnectionInfo,
+        config: LinkConfig,
+        channels: Vec<LinkChannel>,
+    ) -> Self {
+        let mut queue = FairQueue::new(config.queue);
+        for channel in &channels {
+            // Channel names are unique within a router, so no flow is opened twice.
+            let opened = queue.open_flow(channel.id, channel.flow);
+            debug_assert!(opened.is_ok(), "channel {} declared twice", channel.id);
+        }
+        Self {
+            conn,
+            direction,
+            info,
+            channels,
+            state: Mutex::new(State { queue, writer_waits: false, end: None }),
+            writable: Notify::new(),
+            room: Notify::new(),
+            closing: CancellationToken::new(),
+            dropped: CancellationToken::new(),
+            written: CancellationToken::new(),
+        }
+    }
+
+    pub(crate) fn peer(&self) -> NodeId {
+        self.info.peer
+    }
+
+    pub(crate) fn channel(&self, id: ChannelId) -> Option<&LinkChannel> {
+        self.channels.iter().find(|channel| channel.id == id)
+    }
+
+    pub(crate) fn channel_ids(&self) -> Vec<ChannelId> {
+        self.channels.iter().map(|channel| channel.id).collect()
+    }
+
+    /// Messages and bytes that wait to be written.
+    pub(crate) fn depth(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.queue.len(), state.queue.bytes())
+    }
+
+    /// Queues a frame. Never waits.
+    pub(crate) fn push(&self, now: Instant, frame: Frame) -> Pushed<Packet> {
+        let meta = Meta::of_bytes(frame.payload.len());
+        let channel = frame.channel;
+        let mut state = self.lock();
+        let pushed = state.queue.push(now, channel, Packet::Frame(frame), meta);
+        self.wake_writer(state);
+        pushed
+    }
+
+    /// Queues a control packet ahead of all frames; says whether there was room.
+    pub(crate) fn push_control(&self, packet: Packet) -> bool {
+        let mut state = self.lock();
+        let queued = state.queue.push_control(packet).is_ok();
+        self.wake_writer(state);
+        queued
+    }
+
+    fn wake_writer(&self, mut state: MutexGuard<'_, State>) {
+        // Waking costs far more than pushing: only a writer that waits is woken.
+        if state.writer_waits && !state.queue.is_empty() {
+            state.writer_waits = false;
+            drop(state);
+            self.writable.notify_one();
+        }
+    }
+
+    /// Completes when there may be room again, or the link closes. Take it before trying to push.
+    pub(crate) fn room(&self) -> tokio::sync::futures::Notified<'_> {
+        self.room.notified()
+    }
+
+    /// Waits for packets to write, and appends them to `batch` until it holds about `max_bytes`.
+    ///
+    /// Cancel-safe: packets are taken only when the future completes.
+    pub(crate) async fn next_batch(&self, batch: &mut Vec<Packet>, max_bytes: usize) -> Batch {
+        loop {
+            if let Some(found) = self.try_batch(batch, max_bytes) {
+                return found;
+            }
+            self.writable.notified().await;
+        }
+    }
+
+    fn try_batch(&self, batch: &mut Vec<Packet>, max_bytes: usize) -> Option<Batch> {
+        let now = tokio::time::Instant::now().into_std();
+        let mut state = self.lock();
+        let mut bytes = 0;
+        let drained = match &state.end {
+            Some(End { drain_until: None, .. }) => false,
+            Some(End { drain_until: Some(until), .. }) => now < *until,
+            None => true,
+        };
+        while drained && bytes < max_bytes {
+            let Some(popped) = state.queue.pop(now) else { break };
+            bytes += popped.bytes.max(1);
+            batch.push(popped.item);
+        }
+        if !batch.is_empty() {
+            drop(state);
+            self.room.notify_waiters();
+            return Some(Batch::Some);
+        }
+        if state.end.is_some() {
+            return Some(Batch::Closing);
+        }
+        state.writer_waits = true;
+        None
+    }
+
+    /// Ends the link. The first end counts; returns whether this was it. What is queued is dropped.
+    pub(crate) fn close(&self, closed: Closed) -> bool {
+        self.end(End { closed, drain_until: None })
+    }
+
+    /// Ends the link after what is queued has been written, or at `until`. New pushes are refused.
+    pub(crate) fn close_after_drain(&self, closed: Closed, until: Instant) -> bool {
+        self.end(End { closed, drain_until: Some(until) })
+    }
+
+    fn end(&self, end: End) -> bool {
+        let mut state = self.lock();
+        let first = state.end.is_none();
+        let drop_queued = end.drain_until.is_none();
+        match &mut state.end {
+            // A link that fails while it drains drops the rest, but keeps the reason it was closed for.
+            Some(earlier) if drop_queued => earlier.drain_until = None,
+            Some(_) => {}
+            none => *none = Some(end),
+        }
+        state.queue.close();
+        state.writer_waits = false;
+        drop(state);
+        self.closing.cancel();
+        if drop_queued {
+            self.dropped.cancel();
+        }
+        self.writable.notify_one();
+        self.room.notify_waiters();
+        first
+    }
+
+    /// Completes when the link is closing.
+    pub(crate) async fn closing(&self) {
+        self.closing.cancelled().await;
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
+    /// Completes when the link is closing and what was queued is dropped.
+    pub(crate) async fn dropped(&self) {
+        self.dropped.cancelled().await;
+    }
+
+    /// How long a closing link may still write.
+    pub(crate) fn drain_left(&self) -> Option<Duration> {
+        let until = self.lock().end.as_ref()?.drain_until?;
+        Some(until.saturating_duration_since(tokio::time::Instant::now().into_std()))
+    }
+
+    /// The writer has written its last.
+    pub(crate) fn written(&self) {
+        self.written.cancel();
+    }
+
+    /// Completes when the writer has written its last.
+    pub(crate) async fn all_written(&self) {
+        self.written.cancelled().await;
+    }
+
+    /// How the link ended, once it has.
+    pub(crate) fn closed(&self) -> Option<Closed> {
+        self.lock().end.as_ref().map(|end| end.closed.clone())
+    }
+
+    /// Drops what is left and counts all that was lost on this link. Call it once, at the very end.
+    pub(crate) fn settle(&self, reason: DropReason) -> u64 {
+        let mut state = self.lock();
+        let mut lost = 0;
+        for channel in &self.channels {
+            let removed: Removed = state.queue.close_flow(channel.id);
+            lost += removed.queued;
+            channel.counters.add_dropped(reason, removed.queued);
+            channel.counters.add_dropped(DropReason::Stale, removed.stale);
+            channel.counters.add_dropped(DropReason::Cancelled, removed.cancelled);
+        }
+        lost
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The queue panics only on a bug of ours, and then before it changes anything.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,228 @@
+//! The sending end of a channel.
+
+use std::borrow::Cow;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::counters::{ChannelCounters, DropReason};
+use super::link::Link;
+use super::outcome::{Outcome, Recipients, Refusal, SendError};
+use super::registry::Registry;
+use crate::id::{ChannelId, NodeId};
+use crate::message::Message;
+use crate::queue::Pushed;
+use crate::transport::Frame;
+
+/// A reactor's report that a peer misbehaved on its channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The peer.
+    pub peer: NodeId,
+    /// The channel.
+    pub channel: ChannelId,
+    /// What it did, in words.
+    pub what: Cow<'static, str>,
+}
+
+/// What all senders of a node share.
+#[derive(Clone)]
+pub(crate) struct Outbox {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) reports: mpsc::Sender<Report>,
+}
+
+/// Sends the messages of one channel. Clones send on the same channel.
+pub struct Sender<M> {
+    outbox: Outbox,
+    counters: Arc<ChannelCounters>,
+    // A sender holds no message, so it may cross threads whatever `M` is.
+    protocol: PhantomData<fn(M)>,
+}
+
+impl<M> Clone for Sender<M> {
+    fn clone(&self) -> Self {
+        Self { outbox: self.outbox.clone(), counters: Arc::clone(&self.counters), protocol: PhantomData }
+    }
+}
+
+impl<M: Message> Sender<M> {
+    pub(crate) fn new(outbox: Outbox, counters: Arc<ChannelCounters>) -> Self {
+        Self { outbox, counters, protocol: PhantomData }
+    }
+
+    /// Queues `message` for each recipient without waiting, and says what became of it for each.
+    ///
+    /// It is encoded once for each version of the protocol in use among them. A broadcast reaches the peers
+    /// that have the channel; peers that lack it are no recipients of it. Nobody is connected to itself: a
+    /// message to this node's own identity is refused as [`Refusal::NotConnected`].
+    pub fn try_send(&self, to: impl Into<Recipients>, message: M) -> Outcome {
+        let now = tokio::time::Instant::now().into_std();
+        let mut encoder = Encoder::new(&message);
+        let mut outcome = Outcome::default();
+        match to.into() {
+            Recipients::One(peer) => self.queue_for(now, peer, &mut encoder, &mut outcome),
+            Recipients::Some(peers) => {
+                for peer in peers {
+                    self.queue_for(now, peer, &mut encoder, &mut outcome);
+                }
+            }
+            Recipients::All => self.broadcast(now, None, &mut encoder, &mut outcome),
+            Recipients::AllBut(peer) => self.broadcast(now, Some(peer), &mut encoder, &mut outcome),
+        }
+        outcome
+    }
+
+    /// Queues `message` for `peer`, waiting at most `within` for room.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::TimedOut`] if there was no room in time; [`SendError::Refused`] if waiting cannot help.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future means the message was not queued; it is lost with the future.
+    pub async fn send(&self, peer: NodeId, message: M, within: Duration) -> Result<(), SendError> {
+        let mut encoder = Encoder::new(&message);
+        // Encoded before the first await, so that the future holds bytes and not the message.
+        let (link, mut frame) = self.prepare(peer, &mut encoder)?;
+        let queued = async {
+            loop {
+                let room = link.room();
+                let mut room = std::pin::pin!(room);
+                room.as_mut().enable();
+                let now = tokio::time::Instant::now().into_std();
+                match self.settle(link.push(now, frame.clone())) {
+                    Err(Refusal::Full) if self.outbox.registry.is_sealed() => return Err(Refusal::ShuttingDown),
+                    Err(Refusal::Full) => room.await,
+                    settled => return settled.map(|_| ()),
+                }
+                frame = frame.clone();
+            }
+        };
+        match timeout(within, queued).await {
+            Ok(queued) => queued.map_err(SendError::Refused),
+            Err(_) => Err(SendError::TimedOut),
+        }
+    }
+
+    /// The peers that have this channel now, by identity.
+    #[must_use]
+    pub fn peers(&self) -> Vec<NodeId> {
+        self.outbox.registry.all().iter().filter(|link| has::<M>(link)).map(|link| link.peer()).collect()
+    }
+
+    /// This channel's counters.
+    #[must_use]
+    pub fn counters(&self) -> &ChannelCounters {
+        &self.counters
+    }
+
+    /// Reports that `peer` misbehaved on this channel. The peer manager disconnects it.
+    ///
+    /// # Errors
+    ///
+    /// Gives the report back if the peer manager's mailbox is full or the node is shutting down.
+    pub fn report(&self, peer: NodeId, what: impl Into<Cow<'static, str>>) -> Result<(), Report> {
+        let report = Report { peer, channel: M::CHANNEL, what: what.into() };
+        self.outbox.reports.try_send(report).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(report) | mpsc::error::TrySendError::Closed(report) => report,
+        })
+    }
+
+    fn broadcast(&self, now: Instant, but: Option<NodeId>, encoder: &mut Encoder<'_, M>, outcome: &mut Outcome) {
+        for link in self.outbox.registry.all().iter() {
+            if Some(link.peer()) != but && has::<M>(link) {
+                self.queue_on(now, link, encoder, outcome);
+            }
+        }
+    }
+
+    fn queue_for(&self, now: Instant, peer: NodeId, encoder: &mut Encoder<'_, M>, outcome: &mut Outcome) {
+        match self.outbox.registry.get(&peer) {
+            Some(link) => self.queue_on(now, &link, encoder, outcome),
+            None => outcome.refused.push((peer, self.not_connected())),
+        }
+    }
+
+    fn queue_on(&self, now: Instant, link: &Link, encoder: &mut Encoder<'_, M>, outcome: &mut Outcome) {
+        let settled = self.frame(link, encoder).and_then(|frame| self.settle(link.push(now, frame)));
+        match settled {
+            Ok(evicted) => {
+                outcome.queued += 1;
+                outcome.evicted += evicted;
+            }
+            Err(why) => outcome.refused.push((link.peer(), why)),
+        }
+    }
+
+    fn prepare(&self, peer: NodeId, encoder: &mut Encoder<'_, M>) -> Result<(Arc<Link>, Frame), Refusal> {
+        let link = self.outbox.registry.get(&peer).ok_or_else(|| self.not_connected())?;
+        let frame = self.frame(&link, encoder)?;
+        Ok((link, frame))
+    }
+
+    fn frame(&self, link: &Link, encoder: &mut Encoder<'_, M>) -> Result<Frame, Refusal> {
+        if self.outbox.registry.is_sealed() {
+            return Err(Refusal::ShuttingDown);
+        }
+        let channel = link.channel(M::CHANNEL).ok_or(Refusal::NoChannel)?;
+        let payload = encoder.payload(channel.version)?;
+        Ok(Frame { channel: M::CHANNEL, code: encoder.message.code(), payload })
+    }
+
+    fn not_connected(&self) -> Refusal {
+        if self.outbox.registry.is_sealed() { Refusal::ShuttingDown } else { Refusal::NotConnected }
+    }
+
+    /// Turns the queue's word into the sender's; on success, how many older messages were pushed out.
+    fn settle<T>(&self, pushed: Pushed<T>) -> Result<usize, Refusal> {
+        match pushed {
+            Pushed::Queued => Ok(0),
+            Pushed::Evicted(dropped) => {
+                self.counters.add_dropped(DropReason::OutboundEvicted, dropped.messages);
+                Ok(usize::try_from(dropped.messages).unwrap_or(usize::MAX))
+            }
+            Pushed::Full(_) | Pushed::DroppedNewest(_) | Pushed::Disconnect(_) => Err(Refusal::Full),
+            Pushed::NoFlow(_) => Err(Refusal::NoChannel),
+            // The builder has checked that the largest message fits, so only a hand-written limit gets here.
+            Pushed::TooLarge(_) => Err(Refusal::TooLarge { bytes: M::MAX_BYTES, limit: M::MAX_BYTES }),
+            Pushed::Closed(_) => Err(self.not_connected()),
+        }
+    }
+}
+
+fn has<M: Message>(link: &Link) -> bool {
+    link.channel(M::CHANNEL).is_some()
+}
+
+/// Encodes a message at most once for each version.
+struct Encoder<'a, M> {
+    message: &'a M,
+    /// Nearly always one element.
+    encoded: Vec<(u32, Bytes)>,
+}
+
+impl<'a, M: Message> Encoder<'a, M> {
+    fn new(message: &'a M) -> Self {
+        Self { message, encoded: Vec::new() }
+    }
+
+    fn payload(&mut self, version: u32) -> Result<Bytes, Refusal> {
+        if let Some((_, payload)) = self.encoded.iter().find(|(known, _)| *known == version) {
+            return Ok(payload.clone());
+        }
+        let mut out = BytesMut::new();
+        self.message.encode(version, &mut out);
+        if out.len() > M::MAX_BYTES {
+            return Err(Refusal::TooLarge { bytes: out.len(), limit: M::MAX_BYTES });
+        }
+        let payload = out.freeze();
+        self.encoded.push((version, payload.clone()));
+        Ok(payload)
+    }
+}

@@ -1,0 +1,254 @@
+//! Declares a node: its transports, channels, reactors and peers.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::config::{ConfigError, RouterConfig};
+use super::erased::AnyTransport;
+use super::events::Events;
+use super::manager::{Mailbox, ManagerActor};
+use super::{AddressFilter, IdentityFilter, Router, Shared};
+use crate::address::{BoxFuture, Endpoint, LiteralResolver, NodeAddress, Resolver};
+use crate::channel::{
+    Channel, ChannelConfig, ChannelConfigError, ChannelCounters, Inbound, InboundQueue, Outbox, PeerUpdates,
+    Receiver, Registry, Report, Sender, SharedUpdates,
+};
+use crate::event::Observer;
+use crate::id::NodeId;
+use crate::message::{ChannelSpec, Message};
+use crate::peer::{self, AddError, PeerManager, Source};
+use crate::rlpx::capability::{self, CapabilityError};
+use crate::rlpx::info;
+use crate::transport::{Offer, Transport};
+
+/// How many reactors' reports wait for the peer manager.
+const REPORTS: usize = 1024;
+
+/// Why a node cannot be built as declared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Two channels have one name, or a channel has the name of a capability of ours.
+    #[error("the channel name `{0}` is taken")]
+    ChannelTaken(crate::id::ChannelId),
+    /// A channel's limits do not hold together.
+    #[error(transparent)]
+    Channel(#[from] ChannelConfigError),
+    /// The channels together do not fit a connection.
+    #[error(transparent)]
+    Capability(#[from] CapabilityError),
+    /// A setting of the router is out of bounds.
+    #[error("router configuration: {0}")]
+    Config(#[from] ConfigError),
+    /// A setting of the peer manager is out of bounds.
+    #[error("peer configuration: {0}")]
+    Peers(#[from] peer::ConfigError),
+    /// A given address cannot be used.
+    #[error("address {address}: {error}")]
+    Address {
+        /// The address.
+        address: Box<NodeAddress>,
+        /// What is wrong with it.
+        error: AddError,
+    },
+    /// There is no transport.
+    #[error("a node needs at least one transport")]
+    NoTransport,
+    /// The system gave no randomness for the node's seed.
+    #[error("the system gave no randomness: {0}")]
+    NoRandomness(String),
+}
+
+/// Declares a node. What is declared here is sealed before it starts: no channel can join later, so no
+/// message can arrive for one that is not there yet.
+pub struct Builder {
+    id: NodeId,
+    config: RouterConfig,
+    seed: Option<u64>,
+    inbounds: Vec<Arc<dyn Inbound>>,
+    transports: Vec<Box<dyn AnyTransport>>,
+    peers: Vec<NodeAddress>,
+    reactors: Vec<(String, BoxFuture<'static, ()>)>,
+    observers: Vec<Box<dyn Observer>>,
+    resolver: Box<dyn Resolver>,
+    address_filter: Option<AddressFilter>,
+    identity_filter: Option<IdentityFilter>,
+    outbox: Outbox,
+    reports: mpsc::Receiver<Report>,
+    updates: Arc<SharedUpdates>,
+}
+
+impl Builder {
+    pub(super) fn new(id: NodeId) -> Self {
+        let (reports_sender, reports) = mpsc::channel(REPORTS);
+        let outbox = Outbox { registry: Arc::new(Registry::default()), reports: reports_sender };
+        Self {
+            id,
+            config: RouterConfig::new(id),
+            seed: None,
+            inbounds: Vec::new(),
+            transports: Vec::new(),
+            peers: Vec::new(),
+            reactors: Vec::new(),
+            observers: Vec::new(),
+            resolver: Box::new(LiteralResolver),
+            address_filter: None,
+            identity_filter: None,
+            outbox,
+            reports,
+            updates: Arc::default(),
+        }
+    }
+
+    /// Changes settings; they are checked by [`Builder::build`].
+    pub fn configure(&mut self, change: impl FnOnce(&mut RouterConfig)) -> &mut Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Fixes the seed of the peer manager's choices. Without it the system gives one.
+    pub fn seed(&mut self, seed: u64) -> &mut Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Adds a transport. The node proves its identity by the transport's key.
+    pub fn transport(&mut self, transport: impl Transport) -> &mut Self {
+        self.transports.push(Box::new(transport));
+        self
+    }
+
+    /// Opens the channel of `M` with default limits.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::ChannelTaken`] if its name is.
+    pub fn channel<M: Message>(&mut self) -> Result<Channel<M>, BuildError> {
+        self.channel_with(ChannelConfig::for_messages_of(M::MAX_BYTES))
+    }
+
+    /// Opens the channel of `M`.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::ChannelTaken`] if its name is; [`BuildError::Channel`] if the limits do not hold
+    /// together; [`BuildError::Capability`] if the channels together do not fit a connection.
+    pub fn channel_with<M: Message>(&mut self, config: ChannelConfig) -> Result<Channel<M>, BuildError> {
+        let spec = ChannelSpec::of::<M>();
+        let taken = spec.id == info::CHANNEL.id || self.inbounds.iter().any(|known| known.spec().id == spec.id);
+        if taken {
+            return Err(BuildError::ChannelTaken(spec.id));
+        }
+        config.check(&spec)?;
+        let mut specs: Vec<ChannelSpec> = self.inbounds.iter().map(|known| known.spec()).collect();
+        specs.extend([spec, info::CHANNEL]);
+        capability::check_channels(&specs)?;
+        let counters = Arc::new(ChannelCounters::default());
+        let queue = Arc::new(InboundQueue::<M>::new(config, Arc::clone(&counters)));
+        self.inbounds.push(Arc::clone(&queue) as Arc<dyn Inbound>);
+        Ok(Channel::new(Sender::new(self.outbox.clone(), counters), Receiver::new(queue)))
+    }
+
+    /// A subscription to peers' comings and goings, from the start on.
+    #[must_use]
+    pub fn updates(&self) -> PeerUpdates {
+        PeerUpdates::new(Arc::clone(&self.updates))
+    }
+
+    /// Gives the node an address to dial.
+    pub fn peer(&mut self, address: NodeAddress) -> &mut Self {
+        self.peers.push(address);
+        self
+    }
+
+    /// Runs `reactor` beside the router. It should return when its channel ends; its panic ends it alone.
+    pub fn reactor(
+        &mut self,
+        name: impl Into<String>,
+        reactor: impl Future<Output = ()> + Send + 'static,
+    ) -> &mut Self {
+        self.reactors.push((name.into(), Box::pin(reactor)));
+        self
+    }
+
+    /// Adds an observer of the node's events.
+    pub fn observer(&mut self, observer: impl Observer) -> &mut Self {
+        self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// Resolves names in addresses. Without it, only literal addresses are dialled.
+    pub fn resolver(&mut self, resolver: impl Resolver) -> &mut Self {
+        self.resolver = Box::new(resolver);
+        self
+    }
+
+    /// Refuses incoming peers by address, before any cryptography.
+    pub fn address_filter(&mut self, admits: impl Fn(&Endpoint) -> bool + Send + Sync + 'static) -> &mut Self {
+        self.address_filter = Some(Box::new(admits));
+        self
+    }
+
+    /// Refuses peers by identity, once it is proved.
+    pub fn identity_filter(&mut self, admits: impl Fn(&NodeId) -> bool + Send + Sync + 'static) -> &mut Self {
+        self.identity_filter = Some(Box::new(admits));
+        self
+    }
+
+    /// Checks what was declared, and seals it.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] names what is wrong.
+    pub fn build(self) -> Result<Router, BuildError> {
+        self.config.check()?;
+        if self.transports.is_empty() {
+            return Err(BuildError::NoTransport);
+        }
+        let seed = match self.seed {
+            Some(seed) => seed,
+            None => getrandom::u64().map_err(|error| BuildError::NoRandomness(error.to_string()))?,
+        };
+        let now = Instant::now().into_std();
+        let mut peers = self.config.peers.clone();
+        peers.self_id = self.id;
+        let mut manager = PeerManager::new(peers, seed, now, [])?;
+        for address in self.peers {
+            manager
+                .add(address.clone(), Source::Operator, now)
+                .map_err(|error| BuildError::Address { address: Box::new(address), error })?;
+        }
+        let (mailbox, requests) = Mailbox::new();
+        let offer = Offer {
+            client: self.config.client.clone(),
+            network: self.config.network.clone(),
+            services: self.config.services.clone(),
+            channels: self.inbounds.iter().map(|inbound| inbound.spec()).collect(),
+            needs_common_channel: true,
+        };
+        let shared = Shared {
+            id: self.id,
+            config: self.config,
+            offer: Arc::new(offer),
+            registry: self.outbox.registry,
+            updates: self.updates,
+            inbounds: self.inbounds,
+            transports: self.transports,
+            resolver: self.resolver,
+            address_filter: self.address_filter,
+            identity_filter: self.identity_filter,
+            events: Events::new(self.observers),
+            mailbox,
+            connections: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            kill: CancellationToken::new(),
+        };
+        let actor = ManagerActor::new(manager, requests, self.reports);
+        Ok(Router { shared: Arc::new(shared), actor, reactors: self.reactors })
+    }
+}

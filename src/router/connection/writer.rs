@@ -1,0 +1,86 @@
+//! Writes what the link has queued, in batches, until the connection ends.
+
+use tokio::time::timeout;
+
+use super::{FAREWELL, Shared};
+use crate::channel::{Batch, DropReason, Link};
+use crate::event::{Blame, Closed, DisconnectReason, Layer, Side};
+use crate::transport::{Packet, PacketWriter};
+
+/// A batch is written when it holds this many bytes: one system call for many small messages, and never more
+/// than one large message ahead of a message of another channel.
+const BATCH_BYTES: usize = 64 * 1024;
+
+pub(super) async fn run<W: PacketWriter>(mut writer: W, shared: &Shared, link: &Link) {
+    let mut batch = Vec::new();
+    loop {
+        match link.next_batch(&mut batch, BATCH_BYTES).await {
+            Batch::Closing => break,
+            Batch::Some => {}
+        }
+        if let Err(closed) = write(&mut writer, shared, link, &mut batch).await {
+            link.close(closed);
+            break;
+        }
+    }
+    say_farewell(&mut writer, link).await;
+}
+
+async fn write<W: PacketWriter>(
+    writer: &mut W,
+    shared: &Shared,
+    link: &Link,
+    batch: &mut Vec<Packet>,
+) -> Result<(), Closed> {
+    let sealed: Result<(), Closed> = batch.iter().try_for_each(|packet| writer.write(packet));
+    let flushed = match sealed {
+        Ok(()) => flush(writer, shared, link).await,
+        Err(closed) => Err(closed),
+    };
+    for packet in batch.drain(..) {
+        let Packet::Frame(frame) = packet else { continue };
+        let Some(channel) = link.channel(frame.channel) else { continue };
+        match &flushed {
+            Ok(()) => channel.counters.add_sent(frame.payload.len()),
+            // Part of a broken batch may have arrived; counting all of it as lost errs on the honest side.
+            Err(_) => channel.counters.add_dropped(DropReason::Disconnected, 1),
+        }
+    }
+    flushed
+}
+
+/// Writes the buffer. A peer that takes nothing for the stall time is given up, as is one that is being
+/// disconnected.
+async fn flush<W: PacketWriter>(writer: &mut W, shared: &Shared, link: &Link) -> Result<(), Closed> {
+    loop {
+        let before = writer.buffered_bytes();
+        let closing = link.is_closing();
+        let limit = link.drain_left().unwrap_or(shared.config.write_stall).min(shared.config.write_stall);
+        tokio::select! {
+            biased;
+            () = link.dropped() => return Err(link.closed().unwrap_or_else(stalled)),
+            () = link.closing(), if !closing => {}
+            flushed = timeout(limit, writer.flush()) => match flushed {
+                Ok(flushed) => return flushed,
+                Err(_) if writer.buffered_bytes() < before && !closing => {}
+                Err(_) => return Err(stalled()),
+            },
+        }
+    }
+}
+
+/// Tells the peer why, if it is we who end the connection, and that nothing more comes.
+async fn say_farewell<W: PacketWriter>(writer: &mut W, link: &Link) {
+    let farewell = async {
+        if let Some(Closed { by: Side::Local, reason, .. }) = link.closed() {
+            writer.write(&Packet::Disconnect(reason))?;
+        }
+        writer.finish().await
+    };
+    // Best effort: the connection is over whether or not the peer could be told.
+    let _ = timeout(FAREWELL, farewell).await;
+}
+
+fn stalled() -> Closed {
+    Closed::local(Layer::Tcp, Blame::System, DisconnectReason::PingTimeout, "write_stalled")
+}

@@ -1,0 +1,69 @@
+//! Stamps events and hands them to the observers.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::event::{Closed, Event, EventKind, Layer, Observer};
+use crate::id::{ConnId, Direction, NodeId};
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct About {
+    pub(super) conn: Option<ConnId>,
+    pub(super) peer: Option<NodeId>,
+    pub(super) direction: Option<Direction>,
+}
+
+/// How many connections and attempts ended, by the layer in which and the cause for which they did.
+pub type Ends = BTreeMap<(Layer, &'static str), u64>;
+
+/// The node's stream of events.
+pub(super) struct Events {
+    started: Instant,
+    observers: Vec<Box<dyn Observer>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    seq: u64,
+    ends: Ends,
+}
+
+impl Events {
+    pub(super) fn new(observers: Vec<Box<dyn Observer>>) -> Self {
+        Self { started: Instant::now(), observers, state: Mutex::default() }
+    }
+
+    /// Records an event. Observers are called in order, one event at a time.
+    pub(super) fn emit(&self, about: About, kind: EventKind) {
+        let mut state = self.lock();
+        state.seq += 1;
+        if let EventKind::Failed { closed } | EventKind::Down { closed } = &kind {
+            count(&mut state.ends, closed);
+        }
+        if self.observers.is_empty() {
+            return;
+        }
+        let About { conn, peer, direction } = about;
+        let event = Event { seq: state.seq, at: self.started.elapsed(), conn, peer, direction, kind };
+        for observer in &self.observers {
+            observer.observe(&event);
+        }
+    }
+
+    pub(super) fn ends(&self) -> Ends {
+        self.lock().ends.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panicking observer leaves the counters whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn count(ends: &mut Ends, closed: &Closed) {
+    *ends.entry((closed.layer, closed.label)).or_default() += 1;
+}

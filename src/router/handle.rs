@@ -1,0 +1,175 @@
+//! Watches and commands a running node.
+
+use std::sync::Arc;
+
+use super::events::Ends;
+use super::manager::{Command, Request};
+use super::{Direction, Endpoint, NodeId, Shared};
+use crate::address::NodeAddress;
+use crate::channel::{DropReason, PeerUpdates};
+use crate::id::{ChannelId, ConnId};
+use crate::peer::AddError;
+
+/// The node has ended: nobody is there to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the node has ended")]
+pub struct Stopped;
+
+/// A peer that is up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerStatus {
+    /// Its identity.
+    pub id: NodeId,
+    /// The connection's number.
+    pub conn: ConnId,
+    /// Who opened it.
+    pub direction: Direction,
+    /// Where the peer is.
+    pub remote: Endpoint,
+    /// What it calls its software.
+    pub client: String,
+    /// The channels in common.
+    pub channels: Vec<ChannelId>,
+    /// Messages that wait to be written to it.
+    pub queued_messages: usize,
+    /// And their bytes.
+    pub queued_bytes: usize,
+}
+
+/// A channel's state and counters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelStatus {
+    /// Its name.
+    pub id: ChannelId,
+    /// Messages written to connections.
+    pub sent: u64,
+    /// Messages queued for the receiver.
+    pub received: u64,
+    /// Messages that wait for the receiver.
+    pub waiting: usize,
+    /// Messages lost, by reason.
+    pub dropped: Vec<(DropReason, u64)>,
+}
+
+/// A handle to a node. Clones are handles to the same node.
+#[derive(Clone)]
+pub struct RouterHandle {
+    shared: Arc<Shared>,
+}
+
+impl RouterHandle {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The node's identity.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.shared.id
+    }
+
+    /// Where the node listens, as addresses that peers can dial. A node that listens on every interface
+    /// (`0.0.0.0`) says so: which of them a peer can reach, it cannot know.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<NodeAddress> {
+        let endpoints = self.shared.transports.iter().flat_map(|transport| transport.local_endpoints());
+        let address = |endpoint| match endpoint {
+            Endpoint::Tcp(socket) => Some(NodeAddress::rlpx(self.shared.id, socket)),
+            Endpoint::Memory(id) => Some(NodeAddress::memory(id)),
+            Endpoint::Other { .. } => None,
+        };
+        endpoints.filter_map(address).collect()
+    }
+
+    /// The peers that are up, by identity.
+    #[must_use]
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        let links = self.shared.registry.all();
+        let status = |link: &Arc<crate::channel::Link>| {
+            let (queued_messages, queued_bytes) = link.depth();
+            PeerStatus {
+                id: link.peer(),
+                conn: link.conn,
+                direction: link.direction,
+                remote: link.info.remote.clone(),
+                client: link.info.client.clone(),
+                channels: link.channel_ids(),
+                queued_messages,
+                queued_bytes,
+            }
+        };
+        links.iter().map(status).collect()
+    }
+
+    /// The channels, in the order of their declaration.
+    #[must_use]
+    pub fn channels(&self) -> Vec<ChannelStatus> {
+        let status = |inbound: &Arc<dyn crate::channel::Inbound>| ChannelStatus {
+            id: inbound.spec().id,
+            sent: inbound.counters().sent(),
+            received: inbound.counters().received(),
+            waiting: inbound.depth(),
+            dropped: inbound.counters().drops().collect(),
+        };
+        self.shared.inbounds.iter().map(status).collect()
+    }
+
+    /// How connections and attempts ended so far, by layer and cause.
+    #[must_use]
+    pub fn ends(&self) -> Ends {
+        self.shared.events.ends()
+    }
+
+    /// A new subscription to peers' comings and goings. It begins with the peers that are up.
+    #[must_use]
+    pub fn updates(&self) -> PeerUpdates {
+        PeerUpdates::new(Arc::clone(&self.shared.updates))
+    }
+
+    /// Learns an address, to dial when there is a slot. Says whether it was new.
+    ///
+    /// # Errors
+    ///
+    /// [`AddError`] if it cannot be used. A node that has ended answers `Ok(false)`.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may or may not have been carried out.
+    pub async fn add(&self, address: NodeAddress) -> Result<bool, AddError> {
+        let asked = self.shared.mailbox.ask(|reply| Request::Command(Command::Add { address, reply })).await;
+        asked.unwrap_or(Ok(false))
+    }
+
+    /// Disconnects a peer. Says whether it was connected.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] if the node has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may or may not have been carried out.
+    pub async fn disconnect(&self, peer: NodeId) -> Result<bool, Stopped> {
+        let asked = self.shared.mailbox.ask(|reply| Request::Command(Command::Disconnect { peer, reply })).await;
+        asked.ok_or(Stopped)
+    }
+
+    /// The addresses that `to` would be told, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] if the node has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: it only reads.
+    pub async fn advertise(&self, to: Option<NodeId>, limit: usize) -> Result<Vec<NodeAddress>, Stopped> {
+        let request = |reply| Request::Command(Command::Advertise { to, limit, reply });
+        self.shared.mailbox.ask(request).await.ok_or(Stopped)
+    }
+
+    /// Asks the node to shut down. [`super::Router::run`] returns when it has.
+    pub fn shutdown(&self) {
+        self.shared.stopping.cancel();
+    }
+}

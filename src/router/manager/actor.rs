@@ -1,0 +1,198 @@
+//! Owns the peer manager, feeds it what happens, and carries out what it decides.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::ingress::{Command, Request, refused};
+use crate::channel::{Link, Report};
+use crate::event::{Blame, Closed, DisconnectReason, EventKind};
+use crate::id::{ConnId, Direction};
+use crate::peer::{Output, PeerManager, Source};
+use crate::router::connection::quitting;
+use crate::router::events::About;
+use crate::router::{Shared, dialer};
+
+/// What the actor counts for the report of a shutdown.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::router) struct Tally {
+    /// Messages that were queued for connections when they ended.
+    pub(in crate::router) lost: u64,
+    /// Connections that ended in the shutdown.
+    pub(in crate::router) disconnected: usize,
+}
+
+pub(in crate::router) struct ManagerActor {
+    manager: PeerManager,
+    mailbox: mpsc::Receiver<Request>,
+    reports: mpsc::Receiver<Report>,
+    /// The connections that are up.
+    links: BTreeMap<ConnId, Arc<Link>>,
+    tally: Tally,
+}
+
+impl ManagerActor {
+    pub(in crate::router) fn new(
+        manager: PeerManager,
+        mailbox: mpsc::Receiver<Request>,
+        reports: mpsc::Receiver<Report>,
+    ) -> Self {
+        Self { manager, mailbox, reports, links: BTreeMap::new(), tally: Tally::default() }
+    }
+
+    /// Runs until `finish`, which comes after every connection has reported its end.
+    pub(in crate::router) async fn run(mut self, shared: Arc<Shared>, finish: CancellationToken) -> Tally {
+        loop {
+            let wakeup = self.act(&shared);
+            let timer = async {
+                match wakeup {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            // Requests first: `finish` comes only after the last of them, and a due timer loses nothing by
+            // waiting for a mailbox that is bounded.
+            tokio::select! {
+                biased;
+                Some(request) = self.mailbox.recv() => self.on_request(&shared, request),
+                Some(report) = self.reports.recv() => self.on_report(&shared, report),
+                () = finish.cancelled() => break,
+                () = timer => {}
+            }
+        }
+        self.tally
+    }
+
+    /// Carries out all that the manager has decided; says when it wants to be asked again.
+    fn act(&mut self, shared: &Arc<Shared>) -> Option<Instant> {
+        let now = Instant::now().into_std();
+        while let Some(eviction) = self.manager.try_evict_next(now) {
+            if let Some(link) = self.links.get(&eviction.conn) {
+                link.close(refused(eviction.reason, Blame::Nobody, eviction.why.label()));
+            }
+        }
+        if !shared.stopping.is_cancelled() {
+            while let Some(dial) = self.manager.try_dial_next(now) {
+                dialer::spawn(shared, dial);
+            }
+        }
+        while let Some(output) = self.manager.poll_output() {
+            match output {
+                Output::Update(update) => shared.updates.apply(update),
+                // An in-memory store is the manager's own memory; a durable one joins here.
+                _ => {}
+            }
+        }
+        if shared.stopping.is_cancelled() {
+            return None;
+        }
+        self.manager.next_wakeup().map(|wakeup| wakeup.at.into())
+    }
+
+    fn on_request(&mut self, shared: &Shared, request: Request) {
+        let now = Instant::now().into_std();
+        match request {
+            Request::Incoming { endpoint, reply } => {
+                let answer = self.manager.incoming(&endpoint, now).map_err(|reject| reject.closed());
+                if let Err(Ok(conn)) = reply.send(answer) {
+                    // The acceptor was cancelled between asking and hearing: give the slot back.
+                    self.manager.incoming_failed(conn, &quitting(), now);
+                }
+            }
+            Request::Established { link, reply } => {
+                let answer = self.on_established(shared, &link);
+                if let Err(Ok(())) = reply.send(answer) {
+                    link.close(quitting());
+                    self.on_disconnected(shared, link.conn, &quitting(), 0);
+                }
+            }
+            Request::Failed { conn, direction: Direction::Outbound, closed } => {
+                self.manager.dial_failed(conn, &closed, now);
+            }
+            Request::Failed { conn, direction: Direction::Inbound, closed } => {
+                self.manager.incoming_failed(conn, &closed, now);
+            }
+            Request::Disconnected { conn, closed, lost } => self.on_disconnected(shared, conn, &closed, lost),
+            Request::Command(command) => self.on_command(command),
+        }
+    }
+
+    /// Admits a connection, or says why not. On yes, sending to the peer works before anybody hears of it.
+    fn on_established(&mut self, shared: &Shared, link: &Arc<Link>) -> Result<(), Closed> {
+        let now = Instant::now().into_std();
+        let conn = link.conn;
+        if shared.stopping.is_cancelled() {
+            match link.direction {
+                Direction::Outbound => self.manager.dial_failed(conn, &quitting(), now),
+                Direction::Inbound => self.manager.incoming_failed(conn, &quitting(), now),
+            };
+            return Err(quitting());
+        }
+        let admitted = match link.direction {
+            Direction::Outbound => self.manager.dialed(conn, now),
+            Direction::Inbound => self.manager.accepted(conn, link.peer(), now),
+        };
+        let admitted = admitted.map_err(|reject| reject.closed())?;
+        if !shared.registry.insert(Arc::clone(link)) {
+            self.manager.disconnected(conn, &quitting(), now);
+            return Err(quitting());
+        }
+        for inbound in &shared.inbounds {
+            if link.channel(inbound.spec().id).is_some() {
+                inbound.peer_up(link.peer());
+            }
+        }
+        self.links.insert(conn, Arc::clone(link));
+        if let Some(old) = admitted.replaces.and_then(|old| self.links.get(&old)) {
+            old.close(refused(DisconnectReason::AlreadyConnected, Blame::Nobody, "replaced"));
+        }
+        self.manager.ready(conn, link.channel_ids(), now);
+        shared.events.emit(about(link), EventKind::Up { channels: link.channel_ids() });
+        Ok(())
+    }
+
+    fn on_disconnected(&mut self, shared: &Shared, conn: ConnId, closed: &Closed, lost: u64) {
+        let Some(link) = self.links.remove(&conn) else { return };
+        if shared.registry.remove(link.peer(), conn) {
+            for inbound in &shared.inbounds {
+                if link.channel(inbound.spec().id).is_some() {
+                    inbound.peer_down(link.peer());
+                }
+            }
+        }
+        self.tally.lost += lost;
+        self.tally.disconnected += usize::from(shared.stopping.is_cancelled());
+        self.manager.disconnected(conn, closed, Instant::now().into_std());
+        shared.events.emit(about(&link), EventKind::Down { closed: closed.clone() });
+    }
+
+    fn on_report(&mut self, shared: &Shared, report: Report) {
+        let about = About { peer: Some(report.peer), ..About::default() };
+        let what = report.what.to_string();
+        shared.events.emit(about, EventKind::Misbehaved { channel: report.channel, what });
+        self.manager.errored(report.peer, Instant::now().into_std());
+    }
+
+    fn on_command(&mut self, command: Command) {
+        let now = Instant::now().into_std();
+        // Whoever asked may have stopped waiting; the command stands all the same.
+        match command {
+            Command::Add { address, reply } => {
+                let _ = reply.send(self.manager.add(address, Source::Operator, now));
+            }
+            Command::Disconnect { peer, reply } => {
+                let _ = reply.send(self.manager.disconnect(peer, now));
+            }
+            Command::Advertise { to, limit, reply } => {
+                let _ = reply.send(self.manager.advertise(to, limit));
+            }
+        }
+    }
+}
+
+fn about(link: &Link) -> About {
+    About { conn: Some(link.conn), peer: Some(link.peer()), direction: Some(link.direction) }
+}

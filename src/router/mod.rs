@@ -1,0 +1,111 @@
+//! Runs a node: dials and accepts, carries packets between connections and channels, and shuts down in order.
+//!
+//! ```text
+//! builder ──build──> Router ──run──> Report
+//!                      └─ handle: add peers, disconnect, look, shut down
+//! ```
+//!
+//! Few tasks: the peer manager's actor, an acceptor for each transport, a task for each attempt and then for
+//! each connection's reader, and one for its writer. Reactors run beside them and are supervised too: a panic
+//! ends the reactor, a peer's malice ends that peer, neither ends the node.
+//!
+//! The actor alone decides: it owns the synchronous [`crate::peer::PeerManager`], hands out attempts, admits
+//! what they bring and evicts. Every other task reports to it by connection number.
+//!
+//! Shutdown is ordered: accept and dial no more; refuse sends; write what is queued, until a deadline; say
+//! Disconnect with its reason; close; join every task; report what was written and what was dropped.
+//!
+//! What the router does not do: it persists nothing, discovers nobody, and knows no channel's meaning.
+
+mod acceptor;
+mod builder;
+mod config;
+mod connection;
+mod dialer;
+mod erased;
+mod events;
+mod handle;
+mod manager;
+mod shutdown;
+
+pub use builder::{BuildError, Builder};
+pub use config::{ConfigError, RouterConfig};
+pub use events::Ends;
+pub use handle::{ChannelStatus, PeerStatus, RouterHandle, Stopped};
+pub use shutdown::Report;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::address::{BoxFuture, Endpoint, Resolver};
+use crate::channel::{Inbound, Registry, SharedUpdates};
+use crate::event::{Closed, DisconnectReason};
+use crate::id::{ConnId, Direction, NodeId};
+use crate::transport::{AcceptError, Offer};
+
+use self::erased::AnyTransport;
+use self::events::Events;
+use self::manager::{Mailbox, ManagerActor};
+
+/// Decides by address whether a peer may connect; asked before any cryptography.
+pub type AddressFilter = Box<dyn Fn(&Endpoint) -> bool + Send + Sync>;
+
+/// Decides by proved identity whether a peer may stay connected.
+pub type IdentityFilter = Box<dyn Fn(&NodeId) -> bool + Send + Sync>;
+
+/// What all tasks of a node share.
+struct Shared {
+    id: NodeId,
+    config: RouterConfig,
+    offer: Arc<Offer>,
+    registry: Arc<Registry>,
+    updates: Arc<SharedUpdates>,
+    inbounds: Vec<Arc<dyn Inbound>>,
+    transports: Vec<Box<dyn AnyTransport>>,
+    resolver: Box<dyn Resolver>,
+    address_filter: Option<AddressFilter>,
+    identity_filter: Option<IdentityFilter>,
+    events: Events,
+    mailbox: Mailbox,
+    /// Attempts and connections.
+    connections: TaskTracker,
+    /// Accept and dial no more.
+    stopping: CancellationToken,
+    /// The deadline of the shutdown has passed.
+    kill: CancellationToken,
+}
+
+/// A node that is ready to run.
+#[must_use = "a router does nothing until it is run"]
+pub struct Router {
+    shared: Arc<Shared>,
+    actor: ManagerActor,
+    reactors: Vec<(String, BoxFuture<'static, ()>)>,
+}
+
+impl Router {
+    /// Begins a node of this identity, which its transports must be able to prove.
+    #[must_use]
+    pub fn builder(id: NodeId) -> Builder {
+        Builder::new(id)
+    }
+
+    /// A handle by which the running node is watched and commanded. It does not keep the node alive.
+    #[must_use]
+    pub fn handle(&self) -> RouterHandle {
+        RouterHandle::new(Arc::clone(&self.shared))
+    }
+
+    /// Runs the node until [`RouterHandle::shutdown`], and returns when every task of it has ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel-safe: dropping the future leaves the node's tasks to end by themselves, without their
+    /// farewells. Ask for shutdown and wait instead.
+    pub async fn run(self) -> Report {
+        shutdown::run(self).await
+    }
+}
