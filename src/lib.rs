@@ -41,7 +41,7 @@
 //! | — | the wall |
 //! | L3 | [`transport`], [`channel`] |
 //! | L4 | [`router`] |
-//! | L5 | [`reactor`] |
+//! | L5 | [`reactor`], [`observe`] |
 //!
 //! # What is not provided
 //!
@@ -58,6 +58,8 @@ pub mod rlpx;
 
 #[cfg(feature = "net")]
 pub mod channel;
+#[cfg(feature = "net")]
+pub mod observe;
 #[cfg(feature = "net")]
 pub mod reactor;
 #[cfg(feature = "net")]

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
 use crate::channel::{Channel, Envelope, PeerUpdates};
 use crate::id::NodeId;
@@ -42,8 +43,8 @@ struct Pinger<F> {
     measured: F,
 }
 
-/// Asks every peer each `every`, answers their questions, and tells `measured` what it finds. Ends with the
-/// node.
+/// Asks every peer each `every`, answers their questions, and tells `measured` what it finds. Once `quiet` is
+/// cancelled it asks no more, but goes on answering. Ends with the node.
 ///
 /// # Cancel safety
 ///
@@ -52,6 +53,7 @@ pub async fn run(
     channel: Channel<Ping>,
     mut updates: PeerUpdates,
     every: Duration,
+    quiet: CancellationToken,
     measured: impl FnMut(NodeId, Measured) + Send,
 ) {
     let mut pinger = Pinger { channel, peers: BTreeMap::new(), next_id: 0, measured };
@@ -64,7 +66,7 @@ pub async fn run(
                 Some(update) => pinger.on_update(&update),
                 None => return,
             },
-            _ = tick.tick() => pinger.on_tick(Instant::now()),
+            _ = tick.tick(), if !quiet.is_cancelled() => pinger.on_tick(Instant::now()),
             message = pinger.channel.recv() => match message {
                 Some(message) => pinger.on_message(message, Instant::now()),
                 None => return,

@@ -17,8 +17,11 @@
 //! decides about no peer, and queues nothing but the bytes of one batch.
 
 pub mod memory;
+mod resolver;
 pub mod rlpx;
 mod session;
+
+pub use resolver::DnsResolver;
 
 use std::future::Future;
 use std::sync::Arc;

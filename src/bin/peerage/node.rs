@@ -1,0 +1,205 @@
+//! `peerage node`: one node, with chat on standard input and output.
+
+use std::io::{self, BufRead};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use peerage::channel::PeerUpdates;
+use peerage::peer::PeerUpdate;
+use peerage::reactor::{chat, ping};
+use peerage::router::Report;
+use peerage::transport::DnsResolver;
+use peerage::transport::rlpx::RlpxTransport;
+use peerage::{NodeAddress, Router};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::output::{Failure, Output, printable};
+use crate::{interrupted, key};
+
+/// How often each peer is pinged.
+const PING_EVERY: Duration = Duration::from_secs(5);
+
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) key: PathBuf,
+    pub(crate) peers: Vec<NodeAddress>,
+    pub(crate) network: String,
+}
+
+pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failure> {
+    let stored = key::load(&settings.key)?;
+    let is_new = stored.is_none();
+    let node_key = stored.map_or_else(key::generate, Ok)?;
+    let id = node_key.id();
+    let transport = RlpxTransport::bind(node_key.clone(), settings.listen)
+        .await
+        .map_err(|error| Failure::usage(format!("cannot listen on {}: {error}", settings.listen)))?;
+
+    let mut builder = Router::builder(id);
+    builder.transport(transport).resolver(DnsResolver).observer(peerage::observe::LogObserver);
+    builder.configure(|config| {
+        config.network.clone_from(&settings.network);
+        config.peers.persistent.extend(settings.peers.iter().map(NodeAddress::id));
+    });
+    for peer in &settings.peers {
+        builder.peer(peer.clone());
+    }
+    let invalid = |error: peerage::router::BuildError| Failure::usage(error.to_string());
+    let (lines_sender, lines) = mpsc::channel(64);
+    let first_number = getrandom::u64().map_err(|error| Failure::failed(error.to_string()))?;
+    let chat_channel = builder.channel().map_err(invalid)?;
+    let ping_channel = builder.channel().map_err(invalid)?;
+    let (out, updates) = (*output, builder.updates());
+    builder.reactor("chat", chat::run(id, first_number, chat_channel, lines, move |heard| show_line(&out, &heard)));
+    builder.reactor("ping", ping::run(ping_channel, updates, PING_EVERY, CancellationToken::new(), |_, _| {}));
+    let updates = builder.updates();
+    builder.reactor("peers", show_peers(out, updates));
+    let router = builder.build().map_err(invalid)?;
+    if is_new {
+        // Only now: a node that cannot start leaves no key behind.
+        key::store(&settings.key, &node_key)?;
+    }
+
+    let handle = router.handle();
+    announce(output, &handle.addresses(), &settings, is_new);
+    read_lines(lines_sender);
+    let stop = async {
+        interrupted().await;
+        output.text("shutting down");
+        handle.shutdown();
+    };
+    let (report, ()) = tokio::join!(router.run(), stop);
+    farewell(output, &report)
+}
+
+fn announce(output: &Output, addresses: &[NodeAddress], settings: &Settings, is_new: bool) {
+    if is_new {
+        output.text(format!("made a new key in {}", settings.key.display()));
+    }
+    for address in addresses {
+        let listen = address.endpoint().map(|endpoint| endpoint.to_string()).unwrap_or_default();
+        output.line(
+            format!("listening on {listen}\n{address}"),
+            &json!({ "event": "listening", "enode": address.to_string(), "listen": listen }),
+        );
+    }
+}
+
+fn show_line(output: &Output, heard: &chat::Heard) {
+    output.line(
+        format!("{}: {}", heard.origin.short(), printable(&heard.text)),
+        &json!({ "event": "line", "from": heard.origin.to_string(), "text": heard.text }),
+    );
+}
+
+async fn show_peers(output: Output, mut updates: PeerUpdates) {
+    while let Some(update) = updates.next().await {
+        match update {
+            PeerUpdate::Up { peer, direction, .. } => output.line(
+                format!("+ peer {} is up ({direction})", peer.short()),
+                &json!({ "event": "up", "peer": peer.to_string(), "direction": direction.to_string() }),
+            ),
+            PeerUpdate::Down { peer, closed, .. } => output.line(
+                format!("- peer {} is down: {closed}", peer.short()),
+                &json!({
+                    "event": "down", "peer": peer.to_string(), "by": closed.by.to_string(),
+                    "layer": closed.layer.as_str(), "reason": closed.reason.as_str(), "label": closed.label,
+                    "detail": closed.detail,
+                }),
+            ),
+        }
+    }
+}
+
+/// Reads standard input on a thread of its own: it blocks, and must not hold up the end of the node.
+#[allow(clippy::disallowed_methods)] // The process ends under this thread; there is nothing to join.
+fn read_lines(lines: mpsc::Sender<String>) {
+    std::thread::spawn(move || {
+        let mut input = io::stdin().lock();
+        while let Ok(Some(line)) = next_line(&mut input) {
+            match line {
+                Ok(text) if text.trim().is_empty() => {}
+                Ok(text) => {
+                    if lines.blocking_send(text).is_err() {
+                        return;
+                    }
+                }
+                Err(why) => eprintln!("not sent: {why}"),
+            }
+        }
+    });
+}
+
+/// The next line, or why it cannot be sent; `None` at the end. Reads a line of any length in bounded memory.
+fn next_line(input: &mut impl BufRead) -> io::Result<Option<Result<String, String>>> {
+    let mut line = Vec::new();
+    let mut length = 0;
+    loop {
+        let chunk = input.fill_buf()?;
+        if chunk.is_empty() && length == 0 {
+            return Ok(None);
+        }
+        let end = chunk.iter().position(|&byte| byte == b'\n');
+        let taken = end.unwrap_or(chunk.len());
+        length += taken;
+        if length <= chat::MAX_LINE_BYTES {
+            line.extend_from_slice(&chunk[..taken]);
+        }
+        let finished = end.is_some() || chunk.is_empty();
+        let consumed = end.map_or(taken, |end| end + 1);
+        input.consume(consumed);
+        if finished {
+            break;
+        }
+    }
+    if length > chat::MAX_LINE_BYTES {
+        return Ok(Some(Err(format!("a line has at most {} bytes; this has {length}", chat::MAX_LINE_BYTES))));
+    }
+    let text = String::from_utf8(line).map_err(|_| "a line must be UTF-8 text".to_owned());
+    Ok(Some(text.map(|text| text.trim_end_matches('\r').to_owned())))
+}
+
+fn farewell(output: &Output, report: &Report) -> Result<(), Failure> {
+    output.line(
+        format!(
+            "stopped: {} connections closed, {} messages written, {} dropped",
+            report.connections, report.drained, report.dropped
+        ),
+        &json!({
+            "event": "stopped", "connections": report.connections, "drained": report.drained,
+            "dropped": report.dropped, "clean": report.clean,
+        }),
+    );
+    if report.clean { Ok(()) } else { Err(Failure::failed("not every task ended in time")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(input: &[u8]) -> Vec<Result<String, String>> {
+        let mut input = io::BufReader::with_capacity(7, input);
+        std::iter::from_fn(|| next_line(&mut input).unwrap()).collect()
+    }
+
+    #[test]
+    fn lines_are_taken_apart_whatever_the_buffer() {
+        assert_eq!(lines(b"one\n\r\ntwo and more\r\nlast"), ["one", "", "two and more", "last"].map(|s| Ok(s.into())));
+        assert_eq!(lines(b""), []);
+        assert_eq!(lines(b"\n"), [Ok(String::new())]);
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_sent_is_refused_and_the_next_is_read() {
+        let mut input = vec![b'x'; chat::MAX_LINE_BYTES + 1];
+        input.extend(b"\nok\n\xff\n");
+        let found = lines(&input);
+        assert!(found[0].as_ref().is_err_and(|why| why.contains("4097")), "{found:?}");
+        assert_eq!(found[1], Ok("ok".into()));
+        assert!(found[2].is_err());
+        assert_eq!(lines(&vec![b'x'; chat::MAX_LINE_BYTES])[0].as_ref().unwrap().len(), chat::MAX_LINE_BYTES);
+    }
+}

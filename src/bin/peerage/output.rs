@@ -1,0 +1,94 @@
+//! Text for people, or one JSON object per line.
+
+use std::io::{self, Write};
+
+use serde_json::{Value, json};
+
+/// Where results go. Failures go to standard error, in text and in JSON.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+/// Why a command did not succeed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What the operator gave cannot be used: exit code 2.
+    Usage(String),
+    /// It was tried and failed: exit code 1.
+    Failed(String),
+}
+
+impl Failure {
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
+        Self::Usage(text.into())
+    }
+
+    pub(crate) fn failed(text: impl Into<String>) -> Self {
+        Self::Failed(text.into())
+    }
+
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+        }
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Usage(text) | Self::Failed(text) => text,
+        }
+    }
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Prints `text` for people, or `value` for programs.
+    pub(crate) fn line(&self, text: impl AsRef<str>, value: &Value) {
+        let line = if self.json { value.to_string() } else { text.as_ref().to_owned() };
+        print(&line);
+    }
+
+    /// Prints text that has no place in JSON.
+    pub(crate) fn text(&self, text: impl AsRef<str>) {
+        if !self.json {
+            print(text.as_ref());
+        }
+    }
+
+    /// Prints a JSON object that has no place in text.
+    pub(crate) fn object(&self, value: &Value) {
+        if self.json {
+            print(&value.to_string());
+        }
+    }
+
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if self.json {
+            print(&json!({ "event": "error", "error": failure.text() }).to_string());
+        }
+        // Standard error may be closed; then nobody reads it.
+        let _ = writeln!(io::stderr(), "error: {}", failure.text());
+    }
+}
+
+fn print(line: &str) {
+    let mut out = io::stdout().lock();
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        // Whoever read us is gone, as with `| head`: there is nobody left to serve.
+        std::process::exit(0);
+    }
+}
+
+/// Text from a peer, made safe for a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

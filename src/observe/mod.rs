@@ -1,0 +1,42 @@
+//! Projections of a node's events: what operators read.
+//!
+//! [`LogObserver`] writes each event as one `tracing` record whose fields are the event's own, so that a log
+//! can be searched by layer and label. Nothing here decides anything.
+
+use crate::event::{Event, EventKind, Observer};
+
+/// Writes events to `tracing`, under the target `peerage`.
+///
+/// Ends of connections that are somebody's fault are warnings; comings and goings are information; stages of
+/// handshakes are for debugging.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LogObserver;
+
+impl Observer for LogObserver {
+    fn observe(&self, event: &Event) {
+        let conn = event.conn.map_or(0, crate::id::ConnId::as_u64);
+        let peer = event.peer.map(|peer| peer.short().to_string()).unwrap_or_default();
+        let direction = event.direction.map(|direction| direction.to_string()).unwrap_or_default();
+        let (seq, kind) = (event.seq, event.kind.label());
+        match &event.kind {
+            EventKind::Failed { closed } | EventKind::Down { closed } => tracing::info!(
+                target: "peerage", seq, kind, conn, peer, direction,
+                layer = closed.layer.as_str(), label = closed.label, reason = closed.reason.as_str(),
+                blame = closed.blame.as_str(), by = %closed.by, detail = %closed.detail
+            ),
+            EventKind::AcceptFailed { error } => tracing::warn!(target: "peerage", seq, kind, %error),
+            EventKind::ReactorPanicked { reactor } => tracing::error!(target: "peerage", seq, kind, %reactor),
+            EventKind::Misbehaved { channel, what } => {
+                tracing::warn!(target: "peerage", seq, kind, peer, %channel, %what);
+            }
+            EventKind::Stage { stage, took } => tracing::debug!(
+                target: "peerage", seq, kind, conn, peer, direction,
+                stage = stage.as_str(), took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+            ),
+            EventKind::Dialing { endpoint } | EventKind::Incoming { endpoint } | EventKind::Listening { endpoint } => {
+                tracing::debug!(target: "peerage", seq, kind, conn, peer, %endpoint);
+            }
+            _ => tracing::info!(target: "peerage", seq, kind, conn, peer, direction),
+        }
+    }
+}
