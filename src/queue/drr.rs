@@ -1,0 +1,58 @@
+//! Deficit round robin (Shreedhar and Varghese, 1996), with idle rounds computed instead of run.
+//!
+//! The front of the ring has the turn. Its quantum is added once per turn; while its deficit covers its
+//! head, it sends; else the turn passes on and the deficit stays. With quanta smaller than messages, whole rounds may
+//! send nothing: after one such round, the least number of rounds that lets some flow send is credited to
+//! all at once. That is exactly what running them would have done.
+
+use std::time::Instant;
+
+use super::FairQueue;
+
+impl<K: Ord + Copy, T> FairQueue<K, T> {
+    /// Finds the flow whose turn it is and its head, which is fresh and covered by its deficit.
+    pub(super) fn next_turn(&mut self, now: Instant) -> Option<(u32, u32)> {
+        let mut turns_in_vain = 0;
+        loop {
+            let at = self.busy.front()?;
+            self.drop_stale_head(now, at);
+            let flow = &mut self.flows[at];
+            let Some(head) = flow.entries.front() else { continue };
+            if !flow.credited {
+                flow.credited = true;
+                flow.deficit += flow.config.quantum();
+            }
+            if self.entries[head].charge() <= flow.deficit {
+                return Some((at, head));
+            }
+            flow.credited = false;
+            self.flows.rotate(&mut self.busy);
+            turns_in_vain += 1;
+            if turns_in_vain >= self.busy.len() {
+                self.skip_idle_rounds();
+                turns_in_vain = 0;
+            }
+        }
+    }
+
+    /// Credits every busy flow with the rounds in which none of them could send.
+    ///
+    /// Called after a whole round in vain, so that every head is fresh and above its flow's deficit.
+    #[cold]
+    fn skip_idle_rounds(&mut self) {
+        let rounds = self.flows.places(&self.busy).map(|at| self.rounds_to_send(at)).min();
+        let idle = rounds.unwrap_or(1).saturating_sub(1);
+        let mut next = self.busy.front();
+        while let Some(at) = next {
+            let flow = &mut self.flows[at];
+            flow.deficit += flow.config.quantum() * idle;
+            next = self.flows.next(at);
+        }
+    }
+
+    fn rounds_to_send(&self, at: u32) -> usize {
+        let flow = &self.flows[at];
+        let head = flow.entries.front().map_or(0, |head| self.entries[head].charge());
+        head.saturating_sub(flow.deficit).div_ceil(flow.config.quantum())
+    }
+}
