@@ -1,7 +1,8 @@
 //! How much a channel may hold, and what happens when it is full.
 
+use crate::id::ChannelId;
 use crate::message::ChannelSpec;
-use crate::queue::Overflow;
+use crate::queue::{FlowConfig, Overflow, QueueConfig, charge};
 
 /// Bounds of one queue or of one flow's share in it, in messages and in bytes. Neither may be zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,33 +48,48 @@ impl ChannelConfig {
         }
     }
 
-    pub(crate) fn check(&self, spec: &ChannelSpec) -> Result<(), ChannelConfigError> {
-        let fault = |field, why| Err(ChannelConfigError { channel: spec.id.to_string(), field, why });
-        if !(1..=1024).contains(&self.weight) {
-            return fault("weight", "must be from 1 to 1024");
-        }
-        let shares =
-            [("outbound", self.outbound), ("inbound", self.inbound), ("inbound_total", self.inbound_total)];
-        for (field, share) in shares {
-            if share.messages == 0 {
-                return fault(field, "must have room for at least one message");
+    /// Checks the numbers against the channel's protocol, and makes them limits.
+    pub(crate) fn limits(&self, spec: &ChannelSpec) -> Result<Limits, ChannelConfigError> {
+        let fault = |field, why| ChannelConfigError { channel: spec.id, field, why };
+        let largest = charge(spec.max_bytes);
+        let flow = |field, weight, share: Share, overflow| {
+            if share.bytes < largest {
+                return Err(fault(
+                    field,
+                    format!("{} bytes do not hold the largest message, {largest}", share.bytes),
+                ));
             }
-            if share.bytes < spec.max_bytes + crate::queue::OVERHEAD_BYTES {
-                return fault(field, "must have room for the channel's largest message");
-            }
-        }
-        Ok(())
+            FlowConfig::new(weight, share.messages, share.bytes, overflow)
+                .map_err(|error| fault(field, error.to_string()))
+        };
+        let outbound = flow("outbound", self.weight, self.outbound, self.outbound_overflow)?;
+        let inbound = flow("inbound", 1, self.inbound, self.inbound_overflow)?;
+        let total = flow("inbound_total", 1, self.inbound_total, self.inbound_overflow)?;
+        let total = QueueConfig::new(total.max_messages(), total.max_bytes())
+            .map_err(|error| fault("inbound_total", error.to_string()))?;
+        Ok(Limits { outbound, inbound, total })
     }
+}
+
+/// A [`ChannelConfig`] that was checked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// The channel's flow on each connection.
+    pub(crate) outbound: FlowConfig,
+    /// Each peer's flow to the receiver.
+    pub(crate) inbound: FlowConfig,
+    /// All of those together.
+    pub(crate) total: QueueConfig,
 }
 
 /// A [`ChannelConfig`] does not hold together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("channel `{channel}`: `{field}` {why}")]
+#[error("channel `{channel}`: `{field}`: {why}")]
 pub struct ChannelConfigError {
     /// The channel.
-    pub channel: String,
+    pub channel: ChannelId,
     /// The field at fault.
     pub field: &'static str,
-    /// What it must be.
-    pub why: &'static str,
+    /// What is wrong with it.
+    pub why: String,
 }

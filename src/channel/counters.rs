@@ -104,7 +104,10 @@ impl ChannelCounters {
 
     /// The reasons for which messages were lost, with their numbers; none that is zero.
     pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> {
-        DropReason::ALL.into_iter().map(|reason| (reason, self.dropped(reason))).filter(|(_, count)| *count > 0)
+        DropReason::ALL
+            .into_iter()
+            .map(|reason| (reason, self.dropped(reason)))
+            .filter(|(_, count)| *count > 0)
     }
 
     pub(crate) fn add_sent(&self, bytes: usize) {

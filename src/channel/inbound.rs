@@ -7,12 +7,12 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::config::ChannelConfig;
+use super::config::Limits;
 use super::counters::{ChannelCounters, DropReason};
 use super::receiver::Envelope;
-use crate::id::{ChannelId, ConnId, NodeId};
+use crate::id::{ConnId, NodeId};
 use crate::message::{ChannelSpec, DecodeError, Message};
-use crate::queue::{FairQueue, FlowConfig, Meta, Overflow, Pushed, QueueConfig};
+use crate::queue::{FairQueue, FlowConfig, Meta, Overflow, Pushed};
 
 /// What became of a payload that a connection delivered.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,15 +30,23 @@ pub(crate) enum Delivery {
 /// The inbound side of a channel, whatever its message type.
 pub(crate) trait Inbound: Send + Sync {
     fn spec(&self) -> ChannelSpec;
-    fn config(&self) -> &ChannelConfig;
+    /// The channel's flow on a connection.
+    fn outbound_flow(&self) -> FlowConfig;
     fn counters(&self) -> &Arc<ChannelCounters>;
     /// Makes room for a peer. A peer that reconnects keeps what it had queued.
     fn peer_up(&self, peer: NodeId);
     /// The peer sends nothing more; what it has queued is still received.
     fn peer_down(&self, peer: NodeId);
     /// Decodes and queues a payload.
-    fn deliver(&self, now: Instant, from: NodeId, conn: ConnId, version: u32, code: u8, payload: &Bytes)
-    -> Delivery;
+    fn deliver(
+        &self,
+        now: Instant,
+        from: NodeId,
+        conn: ConnId,
+        version: u32,
+        code: u8,
+        payload: &Bytes,
+    ) -> Delivery;
     /// Completes when there may be room again. Take it before trying to deliver.
     fn room(&self) -> tokio::sync::futures::Notified<'_>;
     /// Nothing more comes: the receiver ends when all is read.
@@ -49,8 +57,9 @@ pub(crate) trait Inbound: Send + Sync {
 
 /// The queue of one receiver: a flow for each peer.
 pub(crate) struct InboundQueue<M> {
-    config: ChannelConfig,
+    outbound: FlowConfig,
     counters: Arc<ChannelCounters>,
+    flow: FlowConfig,
     state: Mutex<State<M>>,
     readable: Notify,
     room: Notify,
@@ -66,19 +75,23 @@ struct State<M> {
 }
 
 impl<M: Message> InboundQueue<M> {
-    pub(crate) fn new(config: ChannelConfig, counters: Arc<ChannelCounters>) -> Self {
-        let bounds = QueueConfig {
-            max_messages: config.inbound_total.messages,
-            max_bytes: config.inbound_total.bytes,
-        };
+    pub(crate) fn new(limits: Limits, counters: Arc<ChannelCounters>) -> Self {
+        let Limits { outbound, inbound: flow, total } = limits;
         let state = State {
-            queue: FairQueue::new(bounds),
+            queue: FairQueue::new(total),
             leaving: BTreeSet::new(),
             receiver_waits: false,
             receiver_gone: false,
             closed: false,
         };
-        Self { config, counters, state: Mutex::new(state), readable: Notify::new(), room: Notify::new() }
+        Self {
+            outbound,
+            counters,
+            flow,
+            state: Mutex::new(state),
+            readable: Notify::new(),
+            room: Notify::new(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -109,12 +122,12 @@ impl<M: Message> InboundQueue<M> {
             return Err(Empty);
         };
         let peer = popped.item.from;
-        if state.leaving.contains(&peer) && state.queue.flow_len(&peer) == 0 {
+        if state.leaving.contains(&peer) && state.queue.flow_len(peer) == 0 {
             state.leaving.remove(&peer);
             let _ = state.queue.close_flow(peer);
         }
         drop(state);
-        if self.config.inbound_overflow == Overflow::Wait {
+        if self.flow.overflow() == Overflow::Wait {
             self.room.notify_waiters();
         }
         Ok(Some(popped.item))
@@ -128,7 +141,7 @@ impl<M> InboundQueue<M> {
         state.receiver_gone = true;
         let lost = state.queue.drain_all();
         drop(state);
-        self.counters.add_dropped(DropReason::NoReceiver, lost);
+        self.counters.add_dropped(DropReason::NoReceiver, lost.messages);
         self.room.notify_waiters();
     }
 
@@ -146,8 +159,8 @@ impl<M: Message> Inbound for InboundQueue<M> {
         ChannelSpec::of::<M>()
     }
 
-    fn config(&self) -> &ChannelConfig {
-        &self.config
+    fn outbound_flow(&self) -> FlowConfig {
+        self.outbound
     }
 
     fn counters(&self) -> &Arc<ChannelCounters> {
@@ -155,22 +168,16 @@ impl<M: Message> Inbound for InboundQueue<M> {
     }
 
     fn peer_up(&self, peer: NodeId) {
-        let flow = FlowConfig {
-            weight: 1,
-            max_messages: self.config.inbound.messages,
-            max_bytes: self.config.inbound.bytes,
-            overflow: self.config.inbound_overflow,
-        };
         let mut state = self.lock();
         if !state.leaving.remove(&peer) {
             // Already open only while a connection takes the place of another: then it is the same flow.
-            let _ = state.queue.open_flow(peer, flow);
+            let _ = state.queue.open_flow(peer, self.flow);
         }
     }
 
     fn peer_down(&self, peer: NodeId) {
         let mut state = self.lock();
-        if state.queue.flow_len(&peer) == 0 {
+        if state.queue.flow_len(peer) == 0 {
             let _ = state.queue.close_flow(peer);
         } else {
             state.leaving.insert(peer);
@@ -198,11 +205,11 @@ impl<M: Message> Inbound for InboundQueue<M> {
             self.counters.add_dropped(DropReason::NoReceiver, 1);
             return Delivery::Done;
         }
-        let meta = Meta::of_bytes(payload.len());
+        let meta = Meta::new(payload.len());
         match state.queue.push(now, from, Envelope { from, conn, message }, meta) {
             Pushed::Queued => {}
-            Pushed::Evicted(dropped) => {
-                self.counters.add_dropped(DropReason::InboundEvicted, dropped.messages);
+            Pushed::Evicted { messages, .. } => {
+                self.counters.add_dropped(DropReason::InboundEvicted, messages as u64);
             }
             Pushed::Full(_) => return Delivery::Full,
             Pushed::Disconnect(_) => {
@@ -240,7 +247,3 @@ impl<M: Message> Inbound for InboundQueue<M> {
         self.len()
     }
 }
-
-/// The number of a channel's flows is bounded by the peers: used in assertions.
-#[allow(dead_code)]
-fn assert_object_safe(_: &dyn Inbound, _: ChannelId) {}

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::counters::{ChannelCounters, DropReason};
 use crate::event::Closed;
 use crate::id::{ChannelId, ConnId, Direction, NodeId};
-use crate::queue::{FairQueue, FlowConfig, Meta, Pushed, QueueConfig, Removed};
+use crate::queue::{self, FairQueue, FlowConfig, Meta, Pushed, QueueConfig};
 use crate::transport::{ConnectionInfo, Frame, Packet};
 
 /// The connection's half of a channel: version in use, and where it is counted.
@@ -18,12 +18,6 @@ pub(crate) struct LinkChannel {
     pub(crate) version: u32,
     pub(crate) flow: FlowConfig,
     pub(crate) counters: Arc<ChannelCounters>,
-}
-
-/// Bounds of the queue of one connection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LinkConfig {
-    pub(crate) queue: QueueConfig,
 }
 
 /// A live connection as senders and the router see it.
@@ -67,10 +61,10 @@ impl Link {
         conn: ConnId,
         direction: Direction,
         info: ConnectionInfo,
-        config: LinkConfig,
+        queue: QueueConfig,
         channels: Vec<LinkChannel>,
     ) -> Self {
-        let mut queue = FairQueue::new(config.queue);
+        let mut queue = FairQueue::new(queue);
         for channel in &channels {
             // Channel names are unique within a router, so no flow is opened twice.
             let opened = queue.open_flow(channel.id, channel.flow);
@@ -110,7 +104,7 @@ impl Link {
 
     /// Queues a frame. Never waits.
     pub(crate) fn push(&self, now: Instant, frame: Frame) -> Pushed<Packet> {
-        let meta = Meta::of_bytes(frame.payload.len());
+        let meta = Meta::new(frame.payload.len());
         let channel = frame.channel;
         let mut state = self.lock();
         let pushed = state.queue.push(now, channel, Packet::Frame(frame), meta);
@@ -121,9 +115,10 @@ impl Link {
     /// Queues a control packet ahead of all frames; says whether there was room.
     pub(crate) fn push_control(&self, packet: Packet) -> bool {
         let mut state = self.lock();
-        let queued = state.queue.push_control(packet).is_ok();
+        let now = tokio::time::Instant::now().into_std();
+        let pushed = state.queue.push_control(now, packet, 0);
         self.wake_writer(state);
-        queued
+        pushed.is_queued()
     }
 
     fn wake_writer(&self, mut state: MutexGuard<'_, State>) {
@@ -250,11 +245,14 @@ impl Link {
         let mut state = self.lock();
         let mut lost = 0;
         for channel in &self.channels {
-            let removed: Removed = state.queue.close_flow(channel.id);
-            lost += removed.queued;
-            channel.counters.add_dropped(reason, removed.queued);
-            channel.counters.add_dropped(DropReason::Stale, removed.stale);
-            channel.counters.add_dropped(DropReason::Cancelled, removed.cancelled);
+            let Some(stats) = state.queue.close_flow(channel.id) else { continue };
+            let queued = stats.dropped(queue::DropReason::FlowClosed).messages;
+            lost += queued;
+            channel.counters.add_dropped(reason, queued);
+            let stale = stats.dropped(queue::DropReason::Stale).messages;
+            channel.counters.add_dropped(DropReason::Stale, stale);
+            let cancelled = stats.dropped(queue::DropReason::Cancelled).messages;
+            channel.counters.add_dropped(DropReason::Cancelled, cancelled);
         }
         lost
     }

@@ -97,7 +97,9 @@ impl<M: Message> Sender<M> {
                 room.as_mut().enable();
                 let now = tokio::time::Instant::now().into_std();
                 match self.settle(link.push(now, frame.clone())) {
-                    Err(Refusal::Full) if self.outbox.registry.is_sealed() => return Err(Refusal::ShuttingDown),
+                    Err(Refusal::Full) if self.outbox.registry.is_sealed() => {
+                        return Err(Refusal::ShuttingDown);
+                    }
                     Err(Refusal::Full) => room.await,
                     settled => return settled.map(|_| ()),
                 }
@@ -134,7 +136,13 @@ impl<M: Message> Sender<M> {
         })
     }
 
-    fn broadcast(&self, now: Instant, but: Option<NodeId>, encoder: &mut Encoder<'_, M>, outcome: &mut Outcome) {
+    fn broadcast(
+        &self,
+        now: Instant,
+        but: Option<NodeId>,
+        encoder: &mut Encoder<'_, M>,
+        outcome: &mut Outcome,
+    ) {
         for link in self.outbox.registry.all().iter() {
             if Some(link.peer()) != but && has::<M>(link) {
                 self.queue_on(now, link, encoder, outcome);
@@ -183,9 +191,9 @@ impl<M: Message> Sender<M> {
     fn settle<T>(&self, pushed: Pushed<T>) -> Result<usize, Refusal> {
         match pushed {
             Pushed::Queued => Ok(0),
-            Pushed::Evicted(dropped) => {
-                self.counters.add_dropped(DropReason::OutboundEvicted, dropped.messages);
-                Ok(usize::try_from(dropped.messages).unwrap_or(usize::MAX))
+            Pushed::Evicted { messages, .. } => {
+                self.counters.add_dropped(DropReason::OutboundEvicted, messages as u64);
+                Ok(messages)
             }
             Pushed::Full(_) | Pushed::DroppedNewest(_) | Pushed::Disconnect(_) => Err(Refusal::Full),
             Pushed::NoFlow(_) => Err(Refusal::NoChannel),

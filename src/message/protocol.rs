@@ -50,6 +50,8 @@ macro_rules! protocol {
         $(#[$meta])*
         $vis enum $name {
             $(
+                // A protocol's fields are often said in full by their names.
+                #[allow(missing_docs)]
                 $(#[$vmeta])*
                 $variant $( { $( $(#[$fmeta])* $field: $fty ),* } )? $( ( $inner ) )?
             ),+

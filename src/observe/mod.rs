@@ -33,7 +33,9 @@ impl Observer for LogObserver {
                 target: "peerage", seq, kind, conn, peer, direction,
                 stage = stage.as_str(), took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
             ),
-            EventKind::Dialing { endpoint } | EventKind::Incoming { endpoint } | EventKind::Listening { endpoint } => {
+            EventKind::Dialing { endpoint }
+            | EventKind::Incoming { endpoint }
+            | EventKind::Listening { endpoint } => {
                 tracing::debug!(target: "peerage", seq, kind, conn, peer, %endpoint);
             }
             _ => tracing::info!(target: "peerage", seq, kind, conn, peer, direction),

@@ -69,7 +69,8 @@ async fn on_incoming(shared: &Arc<Shared>, incoming: Box<dyn AnyIncoming>) {
         Ok(conn) => {
             let about = About { conn: Some(conn), ..about };
             shared.events.emit(about, EventKind::Incoming { endpoint });
-            let task = connection::attempt(Arc::clone(shared), about, |handshake| incoming.handshake(handshake));
+            let task =
+                connection::attempt(Arc::clone(shared), about, |handshake| incoming.handshake(handshake));
             shared.connections.spawn(task);
         }
         // Nothing was proved yet, so nothing is said: the stream is simply closed.

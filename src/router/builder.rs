@@ -22,8 +22,7 @@ use crate::event::Observer;
 use crate::id::NodeId;
 use crate::message::{ChannelSpec, Message};
 use crate::peer::{self, AddError, PeerManager, Source};
-use crate::rlpx::capability::{self, CapabilityError};
-use crate::rlpx::info;
+use crate::rlpx::{CapabilityError, INFO_CHANNEL, check_channels};
 use crate::transport::{Offer, Transport};
 
 /// How many reactors' reports wait for the peer manager.
@@ -140,16 +139,17 @@ impl Builder {
     /// together; [`BuildError::Capability`] if the channels together do not fit a connection.
     pub fn channel_with<M: Message>(&mut self, config: ChannelConfig) -> Result<Channel<M>, BuildError> {
         let spec = ChannelSpec::of::<M>();
-        let taken = spec.id == info::CHANNEL.id || self.inbounds.iter().any(|known| known.spec().id == spec.id);
+        let taken =
+            spec.id == INFO_CHANNEL.id || self.inbounds.iter().any(|known| known.spec().id == spec.id);
         if taken {
             return Err(BuildError::ChannelTaken(spec.id));
         }
-        config.check(&spec)?;
+        let limits = config.limits(&spec)?;
         let mut specs: Vec<ChannelSpec> = self.inbounds.iter().map(|known| known.spec()).collect();
-        specs.extend([spec, info::CHANNEL]);
-        capability::check_channels(&specs)?;
+        specs.extend([spec, INFO_CHANNEL]);
+        check_channels(&specs)?;
         let counters = Arc::new(ChannelCounters::default());
-        let queue = Arc::new(InboundQueue::<M>::new(config, Arc::clone(&counters)));
+        let queue = Arc::new(InboundQueue::<M>::new(limits, Arc::clone(&counters)));
         self.inbounds.push(Arc::clone(&queue) as Arc<dyn Inbound>);
         Ok(Channel::new(Sender::new(self.outbox.clone(), counters), Receiver::new(queue)))
     }
@@ -189,7 +189,10 @@ impl Builder {
     }
 
     /// Refuses incoming peers by address, before any cryptography.
-    pub fn address_filter(&mut self, admits: impl Fn(&Endpoint) -> bool + Send + Sync + 'static) -> &mut Self {
+    pub fn address_filter(
+        &mut self,
+        admits: impl Fn(&Endpoint) -> bool + Send + Sync + 'static,
+    ) -> &mut Self {
         self.address_filter = Some(Box::new(admits));
         self
     }
@@ -206,7 +209,7 @@ impl Builder {
     ///
     /// [`BuildError`] names what is wrong.
     pub fn build(self) -> Result<Router, BuildError> {
-        self.config.check()?;
+        let peer_queue = self.config.check()?;
         if self.transports.is_empty() {
             return Err(BuildError::NoTransport);
         }
@@ -234,6 +237,7 @@ impl Builder {
         let shared = Shared {
             id: self.id,
             config: self.config,
+            peer_queue,
             offer: Arc::new(offer),
             registry: self.outbox.registry,
             updates: self.updates,

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::channel::Share;
 use crate::peer;
 use crate::queue::QueueConfig;
-use crate::rlpx::keepalive::KeepaliveConfig;
+use crate::rlpx::{Info, KeepaliveConfig};
 
 /// Settings of a node. [`RouterConfig::new`] gives the defaults, of which none means "for ever".
 #[derive(Debug, Clone)]
@@ -24,7 +25,7 @@ pub struct RouterConfig {
     /// Signs of life on a connection.
     pub keepalive: KeepaliveConfig,
     /// Bounds of what may wait for one peer, over all channels. Default: 16,384 messages, 64 MiB.
-    pub peer_queue: QueueConfig,
+    pub peer_queue: Share,
     /// Whom to dial, admit and evict.
     pub peers: peer::Config,
 }
@@ -41,13 +42,13 @@ impl RouterConfig {
             write_stall: Duration::from_secs(20),
             drain_timeout: Duration::from_secs(5),
             keepalive: KeepaliveConfig::default(),
-            peer_queue: QueueConfig { max_messages: 16 * 1024, max_bytes: 64 << 20 },
+            peer_queue: Share { messages: 16 * 1024, bytes: 64 << 20 },
             peers: peer::Config::new(id),
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let fault = |field, why| Err(ConfigError { field, why });
+    /// Checks the numbers; gives the bounds of a peer's queue.
+    pub(super) fn check(&self) -> Result<QueueConfig, ConfigError> {
         let times = [
             ("handshake_timeout", self.handshake_timeout),
             ("write_stall", self.write_stall),
@@ -55,30 +56,25 @@ impl RouterConfig {
         ];
         for (field, time) in times {
             if time.is_zero() || time > MAX_TIME {
-                return fault(field, "must be above zero and at most one hour");
+                let why = "must be above zero and at most one hour".into();
+                return Err(ConfigError { field, why });
             }
         }
-        if self.network.len() > 64 {
-            return fault("network", "has more than 64 bytes");
-        }
-        if self.services.len() > 16 || self.services.iter().any(|service| service.len() > 32) {
-            return fault("services", "has more than 16 names, or one of more than 32 bytes");
-        }
-        if self.peer_queue.max_messages == 0 || self.peer_queue.max_bytes == 0 {
-            return fault("peer_queue", "must have room for at least one message");
-        }
-        Ok(())
+        let info = Info { network: self.network.clone(), services: self.services.clone() };
+        info.check().map_err(|error| ConfigError { field: "network or services", why: error.to_string() })?;
+        QueueConfig::new(self.peer_queue.messages, self.peer_queue.bytes)
+            .map_err(|error| ConfigError { field: "peer_queue", why: error.to_string() })
     }
 }
 
 const MAX_TIME: Duration = Duration::from_secs(3600);
 
 /// A setting is out of its bounds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("`{field}` {why}")]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}`: {why}")]
 pub struct ConfigError {
     /// The field at fault.
     pub field: &'static str,
     /// What is wrong with it.
-    pub why: &'static str,
+    pub why: String,
 }

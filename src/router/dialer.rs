@@ -13,15 +13,13 @@ use crate::transport::{Handshake, Target};
 
 /// Begins an attempt, in a task of its own: a slow peer delays no other.
 pub(super) fn spawn(shared: &Arc<Shared>, dial: Dial) {
-    let about = About {
-        conn: Some(dial.conn),
-        peer: Some(dial.address.id()),
-        direction: Some(Direction::Outbound),
-    };
+    let about =
+        About { conn: Some(dial.conn), peer: Some(dial.address.id()), direction: Some(Direction::Outbound) };
     let shared = Arc::clone(shared);
     shared.connections.clone().spawn(async move {
         let dialling = Arc::clone(&shared);
-        connection::attempt(shared, about, |handshake| connect(dialling, about, dial.address, handshake)).await;
+        connection::attempt(shared, about, |handshake| connect(dialling, about, dial.address, handshake))
+            .await;
     });
 }
 

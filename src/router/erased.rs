@@ -13,7 +13,11 @@ pub(super) trait AnyTransport: Send + Sync {
     fn protocol(&self) -> Protocol;
     fn local_endpoints(&self) -> Vec<Endpoint>;
     fn accept(&self) -> BoxFuture<'_, Result<Box<dyn AnyIncoming>, AcceptError>>;
-    fn dial(&self, target: Target, handshake: Handshake) -> BoxFuture<'_, Result<Box<dyn AnyConnection>, Closed>>;
+    fn dial(
+        &self,
+        target: Target,
+        handshake: Handshake,
+    ) -> BoxFuture<'_, Result<Box<dyn AnyConnection>, Closed>>;
     fn close(&self);
 }
 
@@ -49,7 +53,11 @@ impl<T: Transport> AnyTransport for T {
         })
     }
 
-    fn dial(&self, target: Target, handshake: Handshake) -> BoxFuture<'_, Result<Box<dyn AnyConnection>, Closed>> {
+    fn dial(
+        &self,
+        target: Target,
+        handshake: Handshake,
+    ) -> BoxFuture<'_, Result<Box<dyn AnyConnection>, Closed>> {
         Box::pin(async {
             let connection = Transport::dial(self, target, handshake).await?;
             Ok(Box::new(connection) as Box<dyn AnyConnection>)

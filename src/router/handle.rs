@@ -150,7 +150,8 @@ impl RouterHandle {
     ///
     /// A dropped call may or may not have been carried out.
     pub async fn disconnect(&self, peer: NodeId) -> Result<bool, Stopped> {
-        let asked = self.shared.mailbox.ask(|reply| Request::Command(Command::Disconnect { peer, reply })).await;
+        let asked =
+            self.shared.mailbox.ask(|reply| Request::Command(Command::Disconnect { peer, reply })).await;
         asked.ok_or(Stopped)
     }
 

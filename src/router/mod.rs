@@ -34,7 +34,6 @@ pub use events::Ends;
 pub use handle::{ChannelStatus, PeerStatus, RouterHandle, Stopped};
 pub use shutdown::Report;
 
-use std::future::Future;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -44,6 +43,7 @@ use crate::address::{BoxFuture, Endpoint, Resolver};
 use crate::channel::{Inbound, Registry, SharedUpdates};
 use crate::event::{Closed, DisconnectReason};
 use crate::id::{ConnId, Direction, NodeId};
+use crate::queue::QueueConfig;
 use crate::transport::{AcceptError, Offer};
 
 use self::erased::AnyTransport;
@@ -60,6 +60,7 @@ pub type IdentityFilter = Box<dyn Fn(&NodeId) -> bool + Send + Sync>;
 struct Shared {
     id: NodeId,
     config: RouterConfig,
+    peer_queue: QueueConfig,
     offer: Arc<Offer>,
     registry: Arc<Registry>,
     updates: Arc<SharedUpdates>,

@@ -91,7 +91,12 @@ fn drain(shared: &Shared, began: Instant) -> (usize, u64) {
 }
 
 /// Runs a reactor; its panic is an event, and ends nothing but itself.
-async fn supervise(shared: Arc<Shared>, reactor: String, work: BoxFuture<'static, ()>, stop: CancellationToken) {
+async fn supervise(
+    shared: Arc<Shared>,
+    reactor: String,
+    work: BoxFuture<'static, ()>,
+    stop: CancellationToken,
+) {
     tokio::select! {
         biased;
         () = stop.cancelled() => {}

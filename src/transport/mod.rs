@@ -32,7 +32,7 @@ use crate::address::Endpoint;
 use crate::event::{Closed, DisconnectReason, Stage};
 use crate::id::{ChannelId, NodeId, Protocol};
 use crate::message::ChannelSpec;
-use crate::rlpx::p2p::Capability;
+use crate::rlpx::Capability;
 
 /// Connects to peers and lets them connect.
 ///
@@ -89,7 +89,8 @@ pub trait Incoming: Send + 'static {
     /// # Errors
     ///
     /// [`Closed`], as for [`Transport::dial`].
-    fn handshake(self, handshake: Handshake) -> impl Future<Output = Result<Self::Connection, Closed>> + Send;
+    fn handshake(self, handshake: Handshake)
+    -> impl Future<Output = Result<Self::Connection, Closed>> + Send;
 }
 
 /// An authenticated connection.

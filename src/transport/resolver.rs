@@ -21,7 +21,8 @@ impl Resolver for DnsResolver {
             }
             let failed = |why: String| ResolveError { host: address.to_string(), why };
             let (host, port) = address.host().ok_or_else(|| failed("it has no host".into()))?;
-            let found = lookup_host((host.to_string(), port)).await.map_err(|error| failed(error.to_string()))?;
+            let found =
+                lookup_host((host.to_string(), port)).await.map_err(|error| failed(error.to_string()))?;
             Ok(found.take(MAX_ENDPOINTS).map(Endpoint::Tcp).collect())
         })
     }

@@ -32,7 +32,8 @@ pub(crate) fn run(output: &Output, command: KeyCommand) -> Result<(), Failure> {
             (key, file)
         }
         KeyCommand::Show { file } => {
-            let key = load(&file)?.ok_or_else(|| Failure::usage(format!("no key file at {}", file.display())))?;
+            let key =
+                load(&file)?.ok_or_else(|| Failure::usage(format!("no key file at {}", file.display())))?;
             (key, file)
         }
     };
@@ -59,7 +60,9 @@ pub(crate) fn load(file: &Path) -> Result<Option<NodeKey>, Failure> {
     let text = match fs::read_to_string(file) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Failure::usage(format!("cannot read key file {}: {error}", file.display()))),
+        Err(error) => {
+            return Err(Failure::usage(format!("cannot read key file {}: {error}", file.display())));
+        }
     };
     let key = text.trim().parse();
     key.map(Some).map_err(|error| Failure::usage(format!("key file {}: {error}", file.display())))

@@ -53,8 +53,12 @@ pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failu
     let chat_channel = builder.channel().map_err(invalid)?;
     let ping_channel = builder.channel().map_err(invalid)?;
     let (out, updates) = (*output, builder.updates());
-    builder.reactor("chat", chat::run(id, first_number, chat_channel, lines, move |heard| show_line(&out, &heard)));
-    builder.reactor("ping", ping::run(ping_channel, updates, PING_EVERY, CancellationToken::new(), |_, _| {}));
+    builder.reactor(
+        "chat",
+        chat::run(id, first_number, chat_channel, lines, move |heard| show_line(&out, &heard)),
+    );
+    builder
+        .reactor("ping", ping::run(ping_channel, updates, PING_EVERY, CancellationToken::new(), |_, _| {}));
     let updates = builder.updates();
     builder.reactor("peers", show_peers(out, updates));
     let router = builder.build().map_err(invalid)?;
@@ -156,7 +160,10 @@ fn next_line(input: &mut impl BufRead) -> io::Result<Option<Result<String, Strin
         }
     }
     if length > chat::MAX_LINE_BYTES {
-        return Ok(Some(Err(format!("a line has at most {} bytes; this has {length}", chat::MAX_LINE_BYTES))));
+        return Ok(Some(Err(format!(
+            "a line has at most {} bytes; this has {length}",
+            chat::MAX_LINE_BYTES
+        ))));
     }
     let text = String::from_utf8(line).map_err(|_| "a line must be UTF-8 text".to_owned());
     Ok(Some(text.map(|text| text.trim_end_matches('\r').to_owned())))
@@ -187,7 +194,10 @@ mod tests {
 
     #[test]
     fn lines_are_taken_apart_whatever_the_buffer() {
-        assert_eq!(lines(b"one\n\r\ntwo and more\r\nlast"), ["one", "", "two and more", "last"].map(|s| Ok(s.into())));
+        assert_eq!(
+            lines(b"one\n\r\ntwo and more\r\nlast"),
+            ["one", "", "two and more", "last"].map(|s| Ok(s.into()))
+        );
         assert_eq!(lines(b""), []);
         assert_eq!(lines(b"\n"), [Ok(String::new())]);
     }

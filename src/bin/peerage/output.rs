@@ -47,10 +47,6 @@ impl Output {
         Self { json }
     }
 
-    pub(crate) fn is_json(&self) -> bool {
-        self.json
-    }
-
     /// Prints `text` for people, or `value` for programs.
     pub(crate) fn line(&self, text: impl AsRef<str>, value: &Value) {
         let line = if self.json { value.to_string() } else { text.as_ref().to_owned() };

@@ -9,7 +9,7 @@ use peerage::event::{Closed, DisconnectReason, Stage};
 use peerage::id::{ChannelId, Protocol};
 use peerage::message::{ChannelSpec, Version};
 use peerage::reactor::{chat::Chat, ping::Ping};
-use peerage::rlpx::p2p::Capability;
+use peerage::rlpx::Capability;
 use peerage::transport::rlpx::RlpxTransport;
 use peerage::transport::{
     Connection, ConnectionInfo, DnsResolver, Handshake, Offer, Packet, PacketReader, PacketWriter, Progress,

@@ -15,9 +15,8 @@ use super::erased::AnyConnection;
 use super::events::About;
 use super::manager::Request;
 use super::{Closed, ConnId, Direction, DisconnectReason, Shared};
-use crate::channel::{DropReason, Inbound, Link, LinkChannel, LinkConfig};
+use crate::channel::{DropReason, Inbound, Link, LinkChannel};
 use crate::event::{Blame, EventKind, Layer};
-use crate::queue::FlowConfig;
 use crate::transport::{ConnectionInfo, Handshake, PacketReader, PacketWriter};
 
 use self::progress::Trace;
@@ -102,18 +101,12 @@ async fn admit(shared: Arc<Shared>, conn: ConnId, direction: Direction, connecti
 fn new_link(shared: &Shared, conn: ConnId, direction: Direction, info: ConnectionInfo) -> Link {
     let channels = info.channels.iter().filter_map(|agreed| {
         let inbound = shared.inbounds.iter().find(|inbound| inbound.spec().id == agreed.id)?;
-        let config = inbound.config();
-        let flow = FlowConfig {
-            weight: config.weight,
-            max_messages: config.outbound.messages,
-            max_bytes: config.outbound.bytes,
-            overflow: config.outbound_overflow,
-        };
+        let flow = inbound.outbound_flow();
         let counters = Arc::clone(inbound.counters());
         Some(LinkChannel { id: agreed.id, version: agreed.version, flow, counters })
     });
     let channels = channels.collect();
-    Link::new(conn, direction, info, LinkConfig { queue: shared.config.peer_queue }, channels)
+    Link::new(conn, direction, info, shared.peer_queue, channels)
 }
 
 fn bound_channels(shared: &Shared, link: &Link) -> Vec<BoundChannel> {

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{BoundChannel, Shared};
 use crate::channel::{Delivery, Link};
 use crate::event::{Blame, Closed, DisconnectReason, Layer};
-use crate::rlpx::keepalive::{Keepalive, KeepaliveAction, PingAnswer};
+use crate::rlpx::{Keepalive, KeepaliveAction, PingAnswer};
 use crate::transport::{Frame, Packet, PacketReader};
 
 /// Reads until the link ends; a link that drains is read until its last byte is written.
@@ -69,7 +69,8 @@ async fn on_packet(
             Ok(())
         }
         Packet::Pong => {
-            keepalive.on_pong(now);
+            // The round trip is ping's to measure; here a pong is a sign of life.
+            let _ = keepalive.on_pong(now);
             Ok(())
         }
         Packet::Disconnect(reason) => Err(Closed::remote(reason)),

@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::ingress::{Command, Request, refused};
 use crate::channel::{Link, Report};
-use crate::event::{Blame, Closed, DisconnectReason, EventKind};
+use crate::event::{Blame, Closed, DisconnectReason, EventKind, Layer};
 use crate::id::{ConnId, Direction};
-use crate::peer::{Output, PeerManager, Source};
+use crate::peer::{self, Output, PeerManager, Reject, Source};
 use crate::router::connection::quitting;
 use crate::router::events::About;
 use crate::router::{Shared, dialer};
@@ -71,7 +71,7 @@ impl ManagerActor {
         let now = Instant::now().into_std();
         while let Some(eviction) = self.manager.try_evict_next(now) {
             if let Some(link) = self.links.get(&eviction.conn) {
-                link.close(refused(eviction.reason, Blame::Nobody, eviction.why.label()));
+                link.close(eviction.closed);
             }
         }
         if !shared.stopping.is_cancelled() {
@@ -82,8 +82,8 @@ impl ManagerActor {
         while let Some(output) = self.manager.poll_output() {
             match output {
                 Output::Update(update) => shared.updates.apply(update),
-                // An in-memory store is the manager's own memory; a durable one joins here.
-                _ => {}
+                // The manager's own memory is the store; a durable one joins here.
+                Output::Persist(_) | Output::Forget(_) => {}
             }
         }
         if shared.stopping.is_cancelled() {
@@ -99,7 +99,7 @@ impl ManagerActor {
                 let answer = self.manager.incoming(&endpoint, now).map_err(|reject| reject.closed());
                 if let Err(Ok(conn)) = reply.send(answer) {
                     // The acceptor was cancelled between asking and hearing: give the slot back.
-                    self.manager.incoming_failed(conn, &quitting(), now);
+                    late(self.manager.incoming_failed(conn, &quitting(), now));
                 }
             }
             Request::Established { link, reply } => {
@@ -110,10 +110,10 @@ impl ManagerActor {
                 }
             }
             Request::Failed { conn, direction: Direction::Outbound, closed } => {
-                self.manager.dial_failed(conn, &closed, now);
+                late(self.manager.dial_failed(conn, &closed, now));
             }
             Request::Failed { conn, direction: Direction::Inbound, closed } => {
-                self.manager.incoming_failed(conn, &closed, now);
+                late(self.manager.incoming_failed(conn, &closed, now));
             }
             Request::Disconnected { conn, closed, lost } => self.on_disconnected(shared, conn, &closed, lost),
             Request::Command(command) => self.on_command(command),
@@ -124,20 +124,26 @@ impl ManagerActor {
     fn on_established(&mut self, shared: &Shared, link: &Arc<Link>) -> Result<(), Closed> {
         let now = Instant::now().into_std();
         let conn = link.conn;
-        if shared.stopping.is_cancelled() {
-            match link.direction {
-                Direction::Outbound => self.manager.dial_failed(conn, &quitting(), now),
-                Direction::Inbound => self.manager.incoming_failed(conn, &quitting(), now),
-            };
-            return Err(quitting());
-        }
-        let admitted = match link.direction {
-            Direction::Outbound => self.manager.dialed(conn, now),
-            Direction::Inbound => self.manager.accepted(conn, link.peer(), now),
+        let admitted = match (shared.stopping.is_cancelled(), link.direction) {
+            (true, _) => Err(quitting()),
+            (false, Direction::Outbound) => self.manager.dialed(conn, now).map_err(Reject::closed),
+            (false, Direction::Inbound) => {
+                self.manager.accepted(conn, link.peer(), now).map_err(Reject::closed)
+            }
         };
-        let admitted = admitted.map_err(|reject| reject.closed())?;
+        let admitted = match admitted {
+            Ok(admitted) => admitted,
+            Err(closed) => {
+                // A rejection changes nothing: the attempt is still open, and ends here.
+                late(match link.direction {
+                    Direction::Outbound => self.manager.dial_failed(conn, &closed, now),
+                    Direction::Inbound => self.manager.incoming_failed(conn, &closed, now),
+                });
+                return Err(closed);
+            }
+        };
         if !shared.registry.insert(Arc::clone(link)) {
-            self.manager.disconnected(conn, &quitting(), now);
+            late(self.manager.disconnected(conn, &quitting(), now));
             return Err(quitting());
         }
         for inbound in &shared.inbounds {
@@ -149,7 +155,7 @@ impl ManagerActor {
         if let Some(old) = admitted.replaces.and_then(|old| self.links.get(&old)) {
             old.close(refused(DisconnectReason::AlreadyConnected, Blame::Nobody, "replaced"));
         }
-        self.manager.ready(conn, link.channel_ids(), now);
+        late(self.manager.ready(conn, link.channel_ids(), now));
         shared.events.emit(about(link), EventKind::Up { channels: link.channel_ids() });
         Ok(())
     }
@@ -165,7 +171,7 @@ impl ManagerActor {
         }
         self.tally.lost += lost;
         self.tally.disconnected += usize::from(shared.stopping.is_cancelled());
-        self.manager.disconnected(conn, closed, Instant::now().into_std());
+        late(self.manager.disconnected(conn, closed, Instant::now().into_std()));
         shared.events.emit(about(&link), EventKind::Down { closed: closed.clone() });
     }
 
@@ -173,7 +179,11 @@ impl ManagerActor {
         let about = About { peer: Some(report.peer), ..About::default() };
         let what = report.what.to_string();
         shared.events.emit(about, EventKind::Misbehaved { channel: report.channel, what });
-        self.manager.errored(report.peer, Instant::now().into_std());
+        let Some(conn) = self.manager.connection(&report.peer) else { return };
+        let reason = DisconnectReason::Subprotocol;
+        let closed =
+            Closed::local(Layer::Channel, Blame::Protocol, reason, "reported").with_detail(report.what);
+        late(self.manager.errored(conn, &closed, Instant::now().into_std()));
     }
 
     fn on_command(&mut self, command: Command) {
@@ -184,7 +194,7 @@ impl ManagerActor {
                 let _ = reply.send(self.manager.add(address, Source::Operator, now));
             }
             Command::Disconnect { peer, reply } => {
-                let _ = reply.send(self.manager.disconnect(peer, now));
+                let _ = reply.send(self.manager.disconnect(&peer, now));
             }
             Command::Advertise { to, limit, reply } => {
                 let _ = reply.send(self.manager.advertise(to, limit));
@@ -192,6 +202,9 @@ impl ManagerActor {
         }
     }
 }
+
+/// A report about a connection that is no longer the peer's is counted by the manager; nothing else follows.
+fn late(_: peer::Report) {}
 
 fn about(link: &Link) -> About {
     About { conn: Some(link.conn), peer: Some(link.peer()), direction: Some(link.direction) }

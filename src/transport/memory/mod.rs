@@ -194,9 +194,15 @@ async fn session(
 ) -> Result<MemoryConnection, Closed> {
     handshake.progress.identified(peer);
     let (read, write) = split(stream);
-    let ends =
-        Ends { local_id, peer, local: Endpoint::Memory(local_id), remote: Endpoint::Memory(peer), listen_port: 0 };
-    establish(Input::new(read, PlainDecoder::default()), Output::new(write, PlainEncoder), ends, handshake).await
+    let ends = Ends {
+        local_id,
+        peer,
+        local: Endpoint::Memory(local_id),
+        remote: Endpoint::Memory(peer),
+        listen_port: 0,
+    };
+    establish(Input::new(read, PlainDecoder::default()), Output::new(write, PlainEncoder), ends, handshake)
+        .await
 }
 
 fn wrong_endpoint(endpoint: &Endpoint) -> Closed {

@@ -3,10 +3,11 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::event::{Closed, Fault};
-use crate::rlpx::handshake::Secrets;
-use crate::rlpx::message::{Decoder, Encoder};
-use crate::rlpx::p2p::SNAPPY_SINCE;
+use crate::rlpx::{Decoder, Encoder, MAX_FRAME_BYTES, Secrets};
 use crate::transport::session::{Decode, Encode};
+
+/// The first version of `p2p` that compresses (EIP-706).
+const SNAPPY_SINCE: u32 = 5;
 
 /// Seals messages into frames.
 pub struct RlpxEncoder(Encoder);
@@ -15,7 +16,7 @@ pub struct RlpxEncoder(Encoder);
 pub struct RlpxDecoder(Decoder);
 
 pub(super) fn new(secrets: Secrets) -> (RlpxEncoder, RlpxDecoder) {
-    let (sealer, opener) = secrets.into_codec();
+    let (sealer, opener) = secrets.into_codec(MAX_FRAME_BYTES);
     (RlpxEncoder(Encoder::new(sealer)), RlpxDecoder(Decoder::new(opener)))
 }
 

@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 
 use crate::event::{Blame, Closed, DisconnectReason, Fault, Layer, Stage};
 use crate::id::{NodeId, NodeKey};
-use crate::rlpx::handshake::{self, Entropy, Initiator, Recipient, Secrets};
+use crate::rlpx::{Entropy, Initiator, Recipient, Secrets, packet_len};
 use crate::transport::Progress;
 use crate::transport::session::stream_broke;
 
@@ -16,7 +16,7 @@ pub(super) async fn initiate(
     stream: &mut TcpStream,
     progress: &dyn Progress,
 ) -> Result<Secrets, Closed> {
-    let (state, auth) = Initiator::new(key, remote, entropy()?).map_err(|error| error.closed())?;
+    let (state, auth) = Initiator::new(key, remote, entropy()?);
     stream.write_all(&auth).await.map_err(|error| stream_broke(&error))?;
     progress.reached(Stage::Auth);
     let ack = read_packet(stream).await?;
@@ -43,7 +43,7 @@ pub(super) async fn respond(
 async fn read_packet(stream: &mut TcpStream) -> Result<Vec<u8>, Closed> {
     let mut prefix = [0; 2];
     stream.read_exact(&mut prefix).await.map_err(|error| stream_broke(&error))?;
-    let length = handshake::packet_len(prefix).map_err(|error| error.closed())?;
+    let length = packet_len(prefix).map_err(|error| error.closed())?;
     let mut packet = vec![0; 2 + length];
     packet[..2].copy_from_slice(&prefix);
     stream.read_exact(&mut packet[2..]).await.map_err(|error| stream_broke(&error))?;
@@ -56,5 +56,5 @@ fn entropy() -> Result<Entropy, Closed> {
         Closed::local(Layer::Node, Blame::Ourselves, DisconnectReason::Requested, "no_randomness")
             .with_detail(error.to_string())
     })?;
-    Ok(Entropy::new(bytes))
+    Ok(Entropy::from_bytes(bytes))
 }

@@ -20,7 +20,7 @@ use super::{AcceptError, Handshake, Incoming, Target, Transport};
 use crate::address::Endpoint;
 use crate::event::{Blame, Closed, DisconnectReason, Layer, Stage};
 use crate::id::{NodeId, NodeKey, Protocol};
-use crate::rlpx::handshake::Secrets;
+use crate::rlpx::Secrets;
 
 /// TCP with RLPx.
 pub struct RlpxTransport {

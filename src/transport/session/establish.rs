@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
@@ -10,18 +11,13 @@ use super::stream::{Input, Output};
 use super::{Decode, Encode};
 use crate::address::Endpoint;
 use crate::event::{Blame, Closed, DisconnectReason, Fault, Layer, Side, Stage};
-use crate::id::{ChannelId, NodeId};
+use crate::id::NodeId;
 use crate::message::ChannelSpec;
-use crate::rlpx::capability::{self, Shared};
-use crate::rlpx::info::{self, Info};
-use crate::rlpx::p2p::{self, Hello};
+use crate::rlpx::{self, Capability, Disconnect, Hello, INFO_CHANNEL, Info, Shared, p2p};
 use crate::transport::{AgreedChannel, ConnectionInfo, Handshake, Offer};
 
 /// How long a refused peer may take to read why, and to close.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// Most bytes of the client's name that are sent.
-const MAX_CLIENT_BYTES: usize = 256;
 
 /// Who and where the two ends of a stream are.
 #[derive(Debug, Clone)]
@@ -60,7 +56,9 @@ where
         Err(closed) => {
             if closed.by == Side::Local {
                 let farewell = async {
-                    output.put(p2p::DISCONNECT_ID, &p2p::encode_disconnect(closed.reason))?;
+                    let mut payload = BytesMut::new();
+                    Disconnect::encode(closed.reason, &mut payload);
+                    output.put(p2p::DISCONNECT, &payload)?;
                     output.finish().await?;
                     input.drain().await;
                     Ok::<(), Closed>(())
@@ -75,7 +73,7 @@ where
 
 fn specs_of(offer: &Offer) -> Vec<ChannelSpec> {
     let mut specs = offer.channels.clone();
-    specs.push(info::CHANNEL);
+    specs.push(INFO_CHANNEL);
     specs
 }
 
@@ -96,23 +94,28 @@ where
     if ends.peer == ends.local_id {
         return Err(hello_fault(DisconnectReason::SelfConnection, "self_connection", Blame::Incompatible));
     }
-    output.put(p2p::HELLO_ID, &our_hello(offer, ends, specs).encode())?;
+    let mut payload = BytesMut::new();
+    our_hello(offer, ends, specs).encode(&mut payload);
+    output.put(p2p::HELLO, &payload)?;
     output.flush().await?;
     let hello = read_hello(input).await?;
     progress.hello(&hello.client, hello.version, &hello.capabilities);
     if hello.id != ends.peer {
         let fault = hello_fault(DisconnectReason::UnexpectedIdentity, "spoofed_hello_id", Blame::Protocol);
-        return Err(fault.with_detail(format!("Hello claims {}, the handshake proved {}", hello.id, ends.peer)));
+        return Err(
+            fault.with_detail(format!("Hello claims {}, the handshake proved {}", hello.id, ends.peer))
+        );
     }
     let version = hello.version.min(p2p::VERSION);
     input.hello_done(version);
     output.hello_done(version);
     progress.reached(Stage::Hello);
 
-    let shared = capability::negotiate(specs, &hello.capabilities);
+    let shared = rlpx::negotiate(specs, &hello.capabilities);
     let channels: Vec<AgreedChannel> = shared
+        .channels()
         .iter()
-        .filter(|channel| channel.id != info::CHANNEL.id)
+        .filter(|channel| channel.id != INFO_CHANNEL.id)
         .map(|channel| AgreedChannel { id: channel.id, version: channel.version })
         .collect();
     if channels.is_empty() && offer.needs_common_channel {
@@ -145,16 +148,14 @@ where
 
 fn our_hello(offer: &Offer, ends: &Ends, specs: &[ChannelSpec]) -> Hello {
     let mut client = offer.client.clone();
-    while client.len() > MAX_CLIENT_BYTES {
-        client.pop();
-    }
-    Hello {
-        version: p2p::VERSION,
-        client,
-        capabilities: capability::announce(specs),
-        listen_port: ends.listen_port,
-        id: ends.local_id,
-    }
+    client.truncate(client.floor_char_boundary(p2p::MAX_CLIENT_BYTES));
+    let announce = |spec: &ChannelSpec| {
+        let name = spec.id;
+        spec.versions.iter().map(move |version| Capability { name, version: version.number })
+    };
+    let mut capabilities: Vec<Capability> = specs.iter().flat_map(announce).collect();
+    capabilities.sort_unstable();
+    Hello { version: p2p::VERSION, client, capabilities, listen_port: ends.listen_port, id: ends.local_id }
 }
 
 async fn read_hello<R, D>(input: &mut Input<R, D>) -> Result<Hello, Closed>
@@ -162,10 +163,10 @@ where
     R: AsyncRead + Unpin + Send + 'static,
     D: Decode,
 {
-    let only_first = |id| matches!(id, p2p::HELLO_ID | p2p::DISCONNECT_ID).then_some(p2p::MAX_HELLO_BYTES);
+    let only_first = |id| p2p::max_payload(id).filter(|_| matches!(id, p2p::HELLO | p2p::DISCONNECT));
     let (id, payload) = input.next(only_first).await?;
-    if id == p2p::DISCONNECT_ID {
-        return Err(Closed::remote(p2p::decode_disconnect(&payload)));
+    if id == p2p::DISCONNECT {
+        return Err(Closed::remote(Disconnect::decode(&payload)));
     }
     Hello::decode(&payload).map_err(|error| error.closed())
 }
@@ -184,25 +185,26 @@ where
     D: Decode,
     E: Encode,
 {
-    let Some(info_id) = wire_id(shared, info::CHANNEL.id, 0) else { return Ok(None) };
+    let Some(info_id) = shared.to_wire(INFO_CHANNEL.id, Info::CODE) else { return Ok(None) };
     let ours = Info { network: offer.network.clone(), services: offer.services.clone() };
-    output.put(info_id, &ours.encode())?;
+    let mut payload = BytesMut::new();
+    ours.encode(&mut payload);
+    output.put(info_id, &payload)?;
     output.flush().await?;
     let expected = |id| match id {
-        p2p::DISCONNECT_ID | p2p::PING_ID | p2p::PONG_ID => Some(p2p::MAX_CONTROL_BYTES),
-        id if id == info_id => Some(info::CHANNEL.max_bytes),
+        id if id == info_id || id < p2p::BASE_OFFSET => shared.max_payload(id),
         _ => None,
     };
     // A peer may ping while it waits for us, but not for ever: the count bounds it, as the deadline does.
     for _ in 0..MAX_CONTROL_BEFORE_INFO {
         let (id, payload) = input.next(expected).await?;
         match id {
-            p2p::DISCONNECT_ID => return Err(Closed::remote(p2p::decode_disconnect(&payload))),
-            p2p::PING_ID => {
-                output.put(p2p::PONG_ID, p2p::PONG_PAYLOAD)?;
+            p2p::DISCONNECT => return Err(Closed::remote(Disconnect::decode(&payload))),
+            p2p::PING => {
+                output.put(p2p::PONG, &p2p::PING_PAYLOAD)?;
                 output.flush().await?;
             }
-            p2p::PONG_ID => {}
+            p2p::PONG => {}
             _ => {
                 let theirs = Info::decode(&payload).map_err(|error| error.closed())?;
                 return check_network(offer, theirs).map(Some);
@@ -227,8 +229,4 @@ fn check_network(offer: &Offer, theirs: Info) -> Result<Info, Closed> {
 
 fn hello_fault(reason: DisconnectReason, label: &'static str, blame: Blame) -> Closed {
     Closed::local(Layer::Hello, blame, reason, label)
-}
-
-pub(super) fn wire_id(shared: &Shared, channel: ChannelId, code: u8) -> Option<u8> {
-    shared.to_wire(channel, code)
 }

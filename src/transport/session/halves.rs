@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::stream::{Input, Output};
 use super::{Decode, Encode};
 use crate::event::{Blame, Closed, DisconnectReason, Layer};
 use crate::message::MAX_PAYLOAD_BYTES;
-use crate::rlpx::capability::Shared;
-use crate::rlpx::{info, p2p};
+use crate::rlpx::{Disconnect, INFO_CHANNEL, Shared, p2p};
 use crate::transport::{Connection, ConnectionInfo, Frame, Packet, PacketReader, PacketWriter};
 
 /// A session with an authenticated peer.
@@ -54,23 +54,24 @@ where
 {
     async fn read(&mut self) -> Result<Packet, Closed> {
         let shared = &self.shared;
-        let max_payload = |id| match id {
-            p2p::DISCONNECT_ID | p2p::PING_ID | p2p::PONG_ID => Some(p2p::MAX_CONTROL_BYTES),
-            id => shared.from_wire(id).map(|channel| channel.max_bytes),
-        };
-        let (id, payload) = self.input.next(max_payload).await?;
+        let (id, payload) = self.input.next(|id| shared.max_payload(id)).await?;
         match id {
-            p2p::DISCONNECT_ID => return Ok(Packet::Disconnect(p2p::decode_disconnect(&payload))),
-            p2p::PING_ID => return Ok(Packet::Ping),
-            p2p::PONG_ID => return Ok(Packet::Pong),
+            p2p::DISCONNECT => return Ok(Packet::Disconnect(Disconnect::decode(&payload))),
+            p2p::PING => return Ok(Packet::Ping),
+            p2p::PONG => return Ok(Packet::Pong),
             _ => {}
         }
         match shared.from_wire(id) {
-            Some(found) if found.channel != info::CHANNEL.id => {
+            Some(found) if found.channel != INFO_CHANNEL.id => {
                 Ok(Packet::Frame(Frame { channel: found.channel, code: found.code, payload }))
             }
             // The codec has refused the ids of no block; what is left is a second Info.
-            _ => Err(Closed::local(Layer::Capability, Blame::Protocol, DisconnectReason::Breach, "second_info")),
+            _ => Err(Closed::local(
+                Layer::Capability,
+                Blame::Protocol,
+                DisconnectReason::Breach,
+                "second_info",
+            )),
         }
     }
 }
@@ -104,9 +105,13 @@ where
                 }
                 self.output.put(id, &frame.payload)
             }
-            Packet::Ping => self.output.put(p2p::PING_ID, p2p::PING_PAYLOAD),
-            Packet::Pong => self.output.put(p2p::PONG_ID, p2p::PONG_PAYLOAD),
-            Packet::Disconnect(reason) => self.output.put(p2p::DISCONNECT_ID, &p2p::encode_disconnect(*reason)),
+            Packet::Ping => self.output.put(p2p::PING, &p2p::PING_PAYLOAD),
+            Packet::Pong => self.output.put(p2p::PONG, &p2p::PING_PAYLOAD),
+            Packet::Disconnect(reason) => {
+                let mut payload = BytesMut::new();
+                Disconnect::encode(*reason, &mut payload);
+                self.output.put(p2p::DISCONNECT, &payload)
+            }
         }
     }
 

@@ -10,7 +10,7 @@ mod stream;
 
 pub(super) use establish::{Ends, establish};
 pub(super) use halves::SessionConnection;
-pub(super) use stream::{Input, Output};
+pub(super) use stream::{Input, Output, stream_broke};
 
 use bytes::{Bytes, BytesMut};
 

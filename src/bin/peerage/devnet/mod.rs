@@ -41,7 +41,10 @@ pub(crate) async fn run(
     let interrupted = tokio::select! {
         biased;
         () = interrupted() => true,
-        () = traffic(output, &network, &measured, time) => false,
+        () = async {
+            form(&network).await;
+            traffic(output, &network, &measured, time).await;
+        } => false,
     };
     let nodes = count;
     let connections = network.connections();
@@ -49,6 +52,17 @@ pub(crate) async fn run(
     let totals = settle(&network, &measured).await;
     let reports = network.stop().await;
     summary(output, &Summary { nodes, connections, connected, interrupted, totals, reports })
+}
+
+/// Waits until all nodes are one network, so that every line said can be heard by all. The summary says if
+/// they never were.
+async fn form(network: &Network) {
+    let formed = async {
+        while !network.is_connected() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let _ = timeout(SETTLE, formed).await;
 }
 
 /// Lets every node say a line now and then, and prints a row each second.
