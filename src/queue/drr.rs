@@ -1,8 +1,8 @@
 //! Deficit round robin (Shreedhar and Varghese, 1996), with idle rounds computed instead of run.
 //!
 //! The front of the ring has the turn. Its quantum is added once per turn; while its deficit covers its
-//! head, it sends; else the turn passes on and the deficit stays. With quanta smaller than messages, whole rounds may
-//! send nothing: after one such round, the least number of rounds that lets some flow send is credited to
+//! head, it sends; else the turn passes on and the deficit stays. With quanta smaller than messages, whole
+//! rounds may send nothing: after one such round, the least number of rounds that lets some flow send is credited to
 //! all at once. That is exactly what running them would have done.
 
 use std::time::Instant;

@@ -10,8 +10,7 @@
 //!
 //! ```
 //! use peerage::queue::{FairQueue, FlowConfig, Meta, Overflow, Pushed, QueueConfig};
-//! # let now = tokio_free_now();
-//! # #[allow(clippy::disallowed_methods)] fn tokio_free_now() -> std::time::Instant { std::time::Instant::now() }
+//! # let now = std::time::Instant::now();
 //! let mut queue = FairQueue::new(QueueConfig::new(1024, 1 << 20)?);
 //! queue.open_flow("eth", FlowConfig::new(4, 256, 1 << 18, Overflow::DropOldest)?)?;
 //! match queue.push(now, "eth", b"block".to_vec(), Meta::new(5)) {
@@ -48,10 +47,10 @@
 //! more than half of the queue, save by its first message; and a message larger than `1/(n+1)` of the
 //! queue may wait for as long as `n` others keep their shares filled. Size the queue for that.
 //!
-//! What is not admitted: first, messages at the head of its own flow that are stale are dropped. Then the flow's
-//! [`Overflow`] decides. `DropOldest` evicts from its own flow only, and only if that helps. A flow that
-//! holds nothing is refused through no fault of its own: its message is lost under `DropOldest`, too, and under
-//! `Disconnect` it does not end the connection ([`Pushed::DroppedNewest`]).
+//! When a message is not admitted, stale ones at the head of its own flow are dropped first. Then the
+//! flow's [`Overflow`] decides. `DropOldest` evicts from its own flow only, and only if that helps. A flow
+//! that holds nothing is refused through no fault of its own: under `DropOldest` its message is lost too,
+//! and under `Disconnect` it does not end the connection ([`Pushed::DroppedNewest`]).
 //!
 //! # Cost
 //!

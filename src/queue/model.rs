@@ -256,7 +256,7 @@ pub(super) fn drive(config: QueueConfig, start: Instant, ops: &[Op]) -> FairQueu
         pair.apply(index as u64, op);
         pair.compare(index);
     }
-    while pair.queue.len() > 0 || !pair.model.ring.is_empty() {
+    while !pair.queue.is_empty() || !pair.model.ring.is_empty() {
         pair.apply(0, Op::Pop);
         pair.compare(ops.len());
     }
