@@ -145,7 +145,11 @@ impl fmt::Display for ShortId {
 
 /// A node's secret key. `Debug` shows only the identity that belongs to it.
 #[derive(Clone)]
-pub struct NodeKey(SecretKey);
+pub struct NodeKey {
+    secret: SecretKey,
+    /// Worked out once: it costs as much as a whole key agreement.
+    id: NodeId,
+}
 
 /// Why bytes or text are not a [`NodeKey`]. Never repeats the secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -170,7 +174,9 @@ impl NodeKey {
     /// [`NodeKeyError::OutOfRange`] if they are zero or at least the order of the curve; drawing again is
     /// the remedy (it happens once in 2^128 draws).
     pub fn from_bytes(bytes: [u8; 32]) -> Result<Self, NodeKeyError> {
-        SecretKey::from_secret_bytes(bytes).map(Self).map_err(|_| NodeKeyError::OutOfRange)
+        let secret = SecretKey::from_secret_bytes(bytes).map_err(|_| NodeKeyError::OutOfRange)?;
+        let id = NodeId::from_public(&PublicKey::from_secret_key(&secret));
+        Ok(Self { secret, id })
     }
 
     /// Derives a key from a number, the same each time. **For tests and simulations only**: anybody can
@@ -190,17 +196,17 @@ impl NodeKey {
     /// The identity that this key proves.
     #[must_use]
     pub fn id(&self) -> NodeId {
-        NodeId::from_public(&PublicKey::from_secret_key(&self.0))
+        self.id
     }
 
     /// The 32 secret bytes. Write them only where secrets belong.
     #[must_use]
     pub fn to_secret_bytes(&self) -> [u8; 32] {
-        self.0.to_secret_bytes()
+        self.secret.to_secret_bytes()
     }
 
     pub(crate) fn secret(&self) -> &SecretKey {
-        &self.0
+        &self.secret
     }
 }
 

@@ -269,6 +269,29 @@ impl fmt::Display for Closed {
     }
 }
 
+/// An error that ends a connection, and can say whose it is.
+///
+/// Each layer's errors implement it beside their declaration; [`Fault::closed`] is the one way from an
+/// error to a [`Closed`].
+pub trait Fault: std::error::Error {
+    /// The layer in which the fault arose.
+    fn layer(&self) -> Layer;
+
+    /// Whose fault it is.
+    fn blame(&self) -> Blame;
+
+    /// A stable snake-case label; counters are keyed by layer and label.
+    fn label(&self) -> &'static str;
+
+    /// What the peer is told.
+    fn reason(&self) -> DisconnectReason;
+
+    /// The end that we choose because of the fault, with the error's text as its detail.
+    fn closed(&self) -> Closed {
+        Closed::local(self.layer(), self.blame(), self.reason(), self.label()).with_detail(self.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@
 
 mod closed;
 
-pub use closed::{Blame, Closed, DisconnectReason, Layer, Side};
+pub use closed::{Blame, Closed, DisconnectReason, Fault, Layer, Side};
 
 use std::time::Duration;
 
