@@ -1,5 +1,7 @@
 //! What RLPx costs without I/O: frames by size, with and without snappy, and the handshake of both ends.
 
+#![allow(clippy::expect_used, missing_docs)]
+
 use std::hint::black_box;
 
 use bytes::BytesMut;
@@ -74,6 +76,22 @@ fn frames(c: &mut Criterion) {
     }
 }
 
+/// What the machine can do at this moment: compare the rest with these, since shared cores vary twofold.
+fn yardsticks(c: &mut Criterion) {
+    use sha3::{Digest, Keccak256};
+    let data = payload(64 * 1024);
+    for (name, len) in [("yardstick/keccak_permutation", 64), ("yardstick/keccak_64KiB", data.len())] {
+        c.bench_function(name, |b| {
+            b.iter(|| Keccak256::digest(black_box(&data[..len])));
+        });
+    }
+    let secret = secp256k1::SecretKey::from_secret_bytes([7; 32]).expect("a scalar");
+    let point = secp256k1::PublicKey::from_secret_key(&secret);
+    c.bench_function("yardstick/ecdh", |b| {
+        b.iter(|| secp256k1::ecdh::shared_secret_point(black_box(&point), &secret));
+    });
+}
+
 fn handshakes(c: &mut Criterion) {
     let (a, b) = keys();
     c.bench_function("handshake/both_ends", |bench| bench.iter(|| handshake(&a, &b)));
@@ -93,6 +111,6 @@ criterion_group! {
         .sample_size(30)
         .warm_up_time(std::time::Duration::from_millis(300))
         .measurement_time(std::time::Duration::from_secs(1));
-    targets = frames, handshakes
+    targets = yardsticks, frames, handshakes
 }
 criterion_main!(benches);

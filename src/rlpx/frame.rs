@@ -402,7 +402,7 @@ impl RunningMac {
         for (seed, byte) in seed.iter_mut().zip(block) {
             *seed ^= byte;
         }
-        self.state.update(&seed);
+        self.state.update(seed);
         self.digest();
         self.digest
     }

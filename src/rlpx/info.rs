@@ -92,7 +92,7 @@ impl Info {
 
     /// Appends the payload to `out`.
     pub fn encode(&self, out: &mut BytesMut) {
-        let services = self.services.iter().map(|service| service.length()).sum();
+        let services = self.services.iter().map(Encodable::length).sum();
         let services = Header { list: true, payload_length: services };
         let payload_length = self.network.length() + services.length_with_payload();
         Header { list: true, payload_length }.encode(out);
