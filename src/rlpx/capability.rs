@@ -276,6 +276,9 @@ mod tests {
         Capability { name: name.parse().unwrap(), version }
     }
 
+    /// A peer's capabilities, and what is then shared: name, version, offset.
+    type Row<'a> = (&'a [Capability], &'a [(&'a str, u32, u8)]);
+
     #[test]
     fn offsets_are_those_of_the_specification() {
         let ours = [
@@ -284,7 +287,7 @@ mod tests {
             spec("peer", [v(1, 1)]),
             spec("Zeta", [v(2, 3)]),
         ];
-        let table: &[(&[Capability], &[(&str, u32, u8)])] = &[
+        let table: &[Row<'_>] = &[
             (&[], &[]),
             (&[cap("eth", 66)], &[]),
             (&[cap("eth", 68)], &[("eth", 68, 0x10)]),

@@ -156,6 +156,8 @@ fn the_largest_payload_passes_and_a_larger_one_is_our_error() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
     #[test]
     fn messages_round_trip(
         snappy: bool,
