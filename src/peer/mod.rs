@@ -1,1 +1,93 @@
-//! To be written.
+//! The peer manager: whom to dial, whom to admit, whom to evict.
+//!
+//! [`PeerManager`] is a synchronous, deterministic state machine. It never reads a clock, draws randomness,
+//! spawns, locks, logs or does I/O: time and a seed come in, decisions come out. The same inputs at the same times
+//! from the same seed give the same outputs.
+//!
+//! # The drain contract
+//!
+//! After each input, and whenever [`next_wakeup`](PeerManager::next_wakeup) says so, the shell
+//!
+//! 1. takes [`poll_output`](PeerManager::poll_output) until it is empty, and carries it out: applies updates to the
+//!    [`UpdateLog`], writes and deletes records;
+//! 2. takes [`try_evict_next`](PeerManager::try_evict_next) until it is empty, and ends those connections;
+//! 3. takes [`try_dial_next`](PeerManager::try_dial_next) until it is empty, and begins those dials;
+//! 4. asks [`next_wakeup`](PeerManager::next_wakeup), and sleeps until then or until the next input.
+//!
+//! After that, `next_wakeup` lies in the future, or there is none.
+//!
+//! # The life of a connection
+//!
+//! The manager mints every [`ConnId`](crate::id::ConnId), and every report is keyed by it. A report about one that
+//! is gone, or in another phase, is [late](Report::Late): counted and ignored.
+//!
+//! ```text
+//! try_dial_next --> dialed ----+--> ready --> disconnected
+//!             |       rejected |
+//!             +--> dial_failed |
+//! incoming ------> accepted ---+
+//!             |       rejected
+//!             +--> incoming_failed
+//! ```
+//!
+//! Whatever begins must end: each dial in `dialed` (admitted) or `dial_failed`, each incoming connection in `accepted`
+//! (admitted) or `incoming_failed`, each admitted connection in `disconnected`, unless another one
+//! [replaced](Admitted::replaces) it. **A call that fails changes nothing**, to the bit: after a [`Reject`] the
+//! slot is held until the shell has closed the connection and says so, with [`Reject::closed`] as the reason.
+//!
+//! # Two connections to one peer
+//!
+//! Of two connections of opposite directions between the same two nodes, the one dialled by the greater
+//! [`NodeId`](crate::id::NodeId) wins; of two in the same direction, the earlier. Both sides compute the same, so
+//! exactly one is left whatever the order of events. The winner never lacks a slot: a dial had reserved one, an
+//! incoming connection had, or it inherits that of the loser.
+//!
+//! # Policy
+//!
+//! *Eligibility* is apart from *priority*. A peer is eligible when it has an address, is idle, and is under no
+//! [`Hold`]; holds end with time and are what `next_wakeup` waits for. Among the eligible, the operator's class goes
+//! first, then behaviour, then an order that each node draws for itself. Only class and behaviour justify an
+//! eviction.
+//!
+//! # Cost
+//!
+//! O(log n) for each input in the number of stored peers: every order is an index, moved along with the peer that
+//! changes. Time that passes costs O(log n) once for each hold that ended meanwhile.
+//!
+//! # Not here
+//!
+//! Bans, weights of behaviour, limits by address prefix, quotas by capability and rotation: they join as further
+//! holds, scores and rules of admission. Timeouts of dials and handshakes belong to the shell.
+
+mod accepting;
+mod answer;
+mod backoff;
+mod config;
+mod dialing;
+mod index;
+mod invariants;
+mod leaving;
+mod manager;
+mod ops;
+mod order;
+mod pools;
+mod record;
+mod state;
+mod telling;
+mod updates;
+
+#[cfg(test)]
+mod tests;
+
+pub use answer::{
+    AddError, Admitted, Dial, Eviction, Output, PeerUpdate, Reject, Report, WakeReason, Wakeup,
+};
+pub use backoff::{Hold, HoldReason};
+pub use config::{BackoffConfig, Config, ConfigError, Limit, MAX_DURATION};
+pub use invariants::InvariantViolation;
+pub use manager::PeerManager;
+pub use ops::{Answer, Op};
+pub use record::{AddressRecord, PeerRecord, Source};
+pub use state::{EvictReason, Remote};
+pub use telling::{Counts, Status};
+pub use updates::{Cursor, UpdateLog};

@@ -1,0 +1,219 @@
+//! What the manager's inputs answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::record::PeerRecord;
+use super::state::{EvictReason, Remote};
+use crate::address::NodeAddress;
+use crate::event::{Blame, Closed, DisconnectReason, Layer};
+use crate::id::{ChannelId, ConnId, Direction, NodeId};
+
+/// A dial to make. Report its end with `dialed` or `dial_failed`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dial {
+    /// The epoch of the attempt, and of the connection that it may become.
+    pub conn: ConnId,
+    /// Where, and who must be there.
+    pub address: NodeAddress,
+}
+
+/// A connection was admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admitted {
+    /// The connection to the same peer that it replaces. To the manager that one is gone: close it with
+    /// [`DisconnectReason::AlreadyConnected`]; reports about it are late.
+    pub replaces: Option<ConnId>,
+}
+
+/// A connection to end. Report its end with `disconnected`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Eviction {
+    /// Which one.
+    pub conn: ConnId,
+    /// Its peer.
+    pub peer: NodeId,
+    /// Why.
+    pub why: EvictReason,
+    /// How to end it. What a report blamed is kept, with its layer.
+    pub closed: Closed,
+}
+
+impl Eviction {
+    /// What to tell the peer.
+    #[must_use]
+    pub fn reason(&self) -> DisconnectReason {
+        self.closed.reason
+    }
+}
+
+/// Whether a report was about something that is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Report {
+    /// It was, and has been taken in.
+    Applied,
+    /// It was about a connection that is gone, unknown, or in another phase. Counted and ignored.
+    Late,
+}
+
+/// Why a connection is not admitted. The call that returns it changed nothing: end the connection, and report
+/// that with `dial_failed` or `incoming_failed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reject {
+    /// No room in the pool, and nobody worse to take the place of.
+    #[error("no free slot")]
+    TooManyPeers,
+    /// Too many handshakes are in progress.
+    #[error("too many handshakes in progress")]
+    TooManyHandshakes,
+    /// The store is full of peers that cannot be dropped.
+    #[error("the store is full")]
+    StoreFull,
+    /// There is a connection to this peer that wins by the rule both sides share.
+    #[error("there is a connection {0} already")]
+    AlreadyConnected(ConnId),
+    /// The peer is being evicted.
+    #[error("the peer is being evicted: {0}")]
+    Evicting(DisconnectReason),
+    /// The peer is this node itself.
+    #[error("the peer is this node itself")]
+    SelfConnection,
+    /// No such attempt: a late report. There is nothing to report back.
+    #[error("no attempt has this epoch")]
+    UnknownConnection,
+}
+
+impl Reject {
+    /// What to tell the peer.
+    #[must_use]
+    pub fn reason(self) -> DisconnectReason {
+        match self {
+            Self::TooManyPeers | Self::TooManyHandshakes | Self::StoreFull => DisconnectReason::TooManyPeers,
+            Self::AlreadyConnected(_) => DisconnectReason::AlreadyConnected,
+            Self::Evicting(reason) => reason,
+            Self::SelfConnection => DisconnectReason::SelfConnection,
+            Self::UnknownConnection => DisconnectReason::Requested,
+        }
+    }
+
+    /// A stable snake-case label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::TooManyPeers => "too_many_peers",
+            Self::TooManyHandshakes => "too_many_handshakes",
+            Self::StoreFull => "store_full",
+            Self::AlreadyConnected(_) => "already_connected",
+            Self::Evicting(_) => "evicting",
+            Self::SelfConnection => "self_connection",
+            Self::UnknownConnection => "unknown_connection",
+        }
+    }
+
+    /// The rejection as the end of a connection.
+    #[must_use]
+    pub fn closed(self) -> Closed {
+        let blame = match self {
+            Self::TooManyPeers | Self::TooManyHandshakes | Self::StoreFull => Blame::Overload,
+            Self::AlreadyConnected(_) | Self::Evicting(_) | Self::UnknownConnection => Blame::Nobody,
+            Self::SelfConnection => Blame::Incompatible,
+        };
+        Closed::local(Layer::PeerManager, blame, self.reason(), self.label())
+    }
+}
+
+/// Why an address is not taken up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddError {
+    /// It is this node's own identity.
+    #[error("the address is this node's own")]
+    SelfAddress,
+    /// The store is full of peers that go first.
+    #[error("the store is full of better peers")]
+    StoreFull,
+    /// The peer has as many addresses as are kept, and none of them has failed.
+    #[error("the peer has enough addresses")]
+    TooManyAddresses,
+}
+
+/// A peer came up or went down, as reactors see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerUpdate {
+    /// Sending to the peer works.
+    Up {
+        /// The peer.
+        peer: NodeId,
+        /// The epoch. Each flap has another.
+        conn: ConnId,
+        /// Who opened the connection.
+        direction: Direction,
+        /// The channels shared with the peer.
+        channels: Arc<[ChannelId]>,
+        /// The far end.
+        remote: Remote,
+    },
+    /// The connection is gone.
+    Down {
+        /// The peer.
+        peer: NodeId,
+        /// The epoch of the `Up` that this ends.
+        conn: ConnId,
+        /// How it ended.
+        closed: Closed,
+    },
+}
+
+impl PeerUpdate {
+    /// The peer concerned.
+    #[must_use]
+    pub fn peer(&self) -> NodeId {
+        match self {
+            Self::Up { peer, .. } | Self::Down { peer, .. } => *peer,
+        }
+    }
+
+    /// The epoch concerned.
+    #[must_use]
+    pub fn conn(&self) -> ConnId {
+        match self {
+            Self::Up { conn, .. } | Self::Down { conn, .. } => *conn,
+        }
+    }
+}
+
+/// Something for the shell to carry out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Apply it to the [`UpdateLog`](super::UpdateLog).
+    Update(PeerUpdate),
+    /// Store the record in place of an earlier one.
+    Persist(PeerRecord),
+    /// Delete the record, if there is one.
+    Forget(NodeId),
+}
+
+/// When to look again, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wakeup {
+    /// When. If it has passed, there is something to do now.
+    pub at: Instant,
+    /// Why.
+    pub why: WakeReason,
+}
+
+/// What there will be to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WakeReason {
+    /// An eviction is to be taken.
+    Evict,
+    /// A dial is to be taken.
+    Dial,
+    /// The hold on a peer ends; it may be dialled then.
+    HoldEnds(NodeId),
+    /// A better peer may take the place of a worse one.
+    Upgrade,
+}

@@ -1,0 +1,126 @@
+//! What must hold after every operation, recomputed from scratch.
+
+use super::PeerManager;
+use super::index::{Index, Keys};
+use super::manager::Entry;
+use super::pools::PoolName;
+use super::state::{Live, Peer, Seat, State};
+use crate::id::ConnId;
+
+/// A law is broken: a fault of this crate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invariant {number} is broken: {what}")]
+pub struct InvariantViolation {
+    /// Its number in the table of the module's documentation.
+    pub number: u8,
+    /// What was found.
+    pub what: String,
+}
+
+fn law(number: u8, holds: bool, what: impl FnOnce() -> String) -> Result<(), InvariantViolation> {
+    if holds { Ok(()) } else { Err(InvariantViolation { number, what: what() }) }
+}
+
+impl PeerManager {
+    /// Checks every law that a state can be held to. Costs a full scan: for tests and fuzzers.
+    ///
+    /// # Errors
+    ///
+    /// [`InvariantViolation`] names the first law that is broken.
+    pub fn check_invariants(&self) -> Result<(), InvariantViolation> {
+        self.check_index()?;
+        self.check_pools()?;
+        self.check_store()?;
+        for (conn, entry) in &self.conns {
+            self.check_entry(*conn, entry)?;
+        }
+        self.peers.values().try_for_each(|peer| self.check_peer(peer))
+    }
+
+    fn check_index(&self) -> Result<(), InvariantViolation> {
+        let mut fresh = Index::default();
+        for peer in self.peers.values() {
+            fresh.change(&Keys::default(), &Keys::of(peer));
+        }
+        for entry in self.conns.values() {
+            if let Entry::Incoming(incoming) = entry {
+                fresh.usage.add(&incoming.usage());
+            }
+        }
+        law(8, fresh == self.index, || format!("the index is {:?}, not {fresh:?}", self.index))
+    }
+
+    fn check_pools(&self) -> Result<(), InvariantViolation> {
+        let usage = &self.index.usage;
+        for pool in [PoolName::Outbound, PoolName::Inbound] {
+            let lawful = usage.pool(pool).is_lawful(self.config.limit(pool), self.config.upgrade_slots);
+            law(2, lawful, || format!("{pool:?}: {:?}", usage.pool(pool)))?;
+        }
+        law(2, usage.dials <= self.config.max_dials_in_flight, || format!("{} dials", usage.dials))?;
+        let handshakes = usage.handshakes <= self.config.max_inbound_handshakes
+            && usage.excess <= self.config.max_excess_handshakes;
+        law(2, handshakes, || format!("{} handshakes", usage.handshakes))
+    }
+
+    fn check_store(&self) -> Result<(), InvariantViolation> {
+        law(7, self.peers.len() <= self.config.max_peers, || format!("{} peers", self.peers.len()))?;
+        law(6, !self.peers.contains_key(&self.config.self_id), || "this node is stored".into())
+    }
+
+    /// Every epoch stands for what its peer says.
+    fn check_entry(&self, conn: ConnId, entry: &Entry) -> Result<(), InvariantViolation> {
+        let found = match entry {
+            Entry::Incoming(_) => true,
+            Entry::Dial(id) => {
+                self.peers.get(id).and_then(Peer::dial).is_some_and(|dial| dial.seat.conn == conn)
+            }
+            Entry::Live(id) => {
+                self.peers.get(id).and_then(Peer::live).is_some_and(|live| live.seat.conn == conn)
+            }
+        };
+        let minted = conn.as_u64() <= self.last_conn;
+        law(1, found && minted, || format!("{conn} stands for nothing: {entry:?}"))
+    }
+
+    fn check_peer(&self, peer: &Peer) -> Result<(), InvariantViolation> {
+        let bounded = peer.addresses.len() <= self.config.max_addresses_per_peer;
+        let own = peer.addresses.iter().all(|known| known.address.id() == peer.id);
+        law(7, bounded && own, || format!("addresses of {:?}", peer.id))?;
+        if let Some(dial) = peer.dial() {
+            let known = self.conns.get(&dial.seat.conn) == Some(&Entry::Dial(peer.id));
+            law(1, known, || format!("{} is no dial", dial.seat.conn))?;
+            self.check_claim(dial.seat)?;
+        }
+        if let Some(live) = peer.live() {
+            let known = self.conns.get(&live.seat.conn) == Some(&Entry::Live(peer.id));
+            law(3, known, || format!("{} is no connection", live.seat.conn))?;
+            self.check_claim(live.seat)?;
+            self.check_victim(peer, live)?;
+        }
+        if let State::Connected { live, dial: Some(dial) } = &peer.state {
+            let stated = live.direction == crate::id::Direction::Inbound && live.seat.conn != dial.seat.conn;
+            law(1, stated, || format!("{:?} is connected and dialled", peer.id))?;
+        }
+        Ok(())
+    }
+
+    /// Whose place a seat takes, that one knows it.
+    fn check_claim(&self, seat: Seat) -> Result<(), InvariantViolation> {
+        let Some(victim) = seat.victim else { return Ok(()) };
+        let live = self.peers.get(&victim).and_then(Peer::live);
+        let mutual = live.is_some_and(|live| live.claimant == Some(seat.conn) && live.seat.slot == seat.slot);
+        law(4, mutual, || format!("{} claims {victim:?}, which is not so", seat.conn))
+    }
+
+    /// Who takes the place of a connection still means to.
+    fn check_victim(&self, peer: &Peer, live: &Live) -> Result<(), InvariantViolation> {
+        let Some(claimant) = live.claimant else { return Ok(()) };
+        let by = match self.conns.get(&claimant) {
+            Some(Entry::Dial(id) | Entry::Live(id)) => self.peers.get(id).cloned(),
+            _ => None,
+        };
+        let seat = by.and_then(|mut by| by.seat_mut(claimant).copied());
+        let mutual = seat.is_some_and(|seat| seat.victim == Some(peer.id));
+        law(4, mutual && !peer.protected, || format!("{:?} is claimed by nobody", peer.id))
+    }
+}

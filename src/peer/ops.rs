@@ -1,0 +1,90 @@
+//! Every input as data: what a fuzzer makes up, a model test shrinks, and a journal replays.
+
+use std::time::{Duration, Instant};
+
+use super::PeerManager;
+use super::answer::{AddError, Admitted, Dial, Eviction, Output, Reject, Report};
+use super::record::Source;
+use crate::address::{Endpoint, NodeAddress};
+use crate::event::Closed;
+use crate::id::{ChannelId, ConnId, NodeId};
+
+/// One input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs)] // Fields are the arguments of the method of the same name.
+pub enum Op {
+    /// Time passes. Whoever drives moves its clock; the manager sees it with the next input.
+    Advance(Duration),
+    /// [`PeerManager::add`].
+    Add { address: NodeAddress, source: Source },
+    /// [`PeerManager::try_dial_next`].
+    TryDialNext,
+    /// [`PeerManager::dialed`].
+    Dialed { conn: ConnId },
+    /// [`PeerManager::dial_failed`].
+    DialFailed { conn: ConnId, closed: Closed },
+    /// [`PeerManager::incoming`].
+    Incoming { endpoint: Endpoint },
+    /// [`PeerManager::incoming_failed`].
+    IncomingFailed { conn: ConnId, closed: Closed },
+    /// [`PeerManager::accepted`].
+    Accepted { conn: ConnId, id: NodeId },
+    /// [`PeerManager::ready`].
+    Ready { conn: ConnId, channels: Vec<ChannelId> },
+    /// [`PeerManager::try_evict_next`].
+    TryEvictNext,
+    /// [`PeerManager::disconnected`].
+    Disconnected { conn: ConnId, closed: Closed },
+    /// [`PeerManager::errored`].
+    Errored { conn: ConnId, closed: Closed },
+    /// [`PeerManager::disconnect`].
+    Disconnect { peer: NodeId },
+    /// [`PeerManager::poll_output`].
+    PollOutput,
+}
+
+/// What an [`Op`] was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // Each holds what the method of that name returns.
+pub enum Answer {
+    Advanced,
+    Added(Result<bool, AddError>),
+    Dial(Option<Dial>),
+    Admitted(Result<Admitted, Reject>),
+    Incoming(Result<ConnId, Reject>),
+    Report(Report),
+    Eviction(Option<Eviction>),
+    Disconnect(bool),
+    Output(Option<Output>),
+}
+
+impl Answer {
+    /// Whether the call failed, and so must have changed nothing.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        matches!(self, Self::Added(Err(_)) | Self::Admitted(Err(_)) | Self::Incoming(Err(_)))
+    }
+}
+
+impl PeerManager {
+    /// Applies one input at `now`.
+    pub fn apply(&mut self, op: Op, now: Instant) -> Answer {
+        match op {
+            Op::Advance(_) => Answer::Advanced,
+            Op::Add { address, source } => Answer::Added(self.add(address, source, now)),
+            Op::TryDialNext => Answer::Dial(self.try_dial_next(now)),
+            Op::Dialed { conn } => Answer::Admitted(self.dialed(conn, now)),
+            Op::DialFailed { conn, closed } => Answer::Report(self.dial_failed(conn, &closed, now)),
+            Op::Incoming { endpoint } => Answer::Incoming(self.incoming(&endpoint, now)),
+            Op::IncomingFailed { conn, closed } => Answer::Report(self.incoming_failed(conn, &closed, now)),
+            Op::Accepted { conn, id } => Answer::Admitted(self.accepted(conn, id, now)),
+            Op::Ready { conn, channels } => Answer::Report(self.ready(conn, channels, now)),
+            Op::TryEvictNext => Answer::Eviction(self.try_evict_next(now)),
+            Op::Disconnected { conn, closed } => Answer::Report(self.disconnected(conn, &closed, now)),
+            Op::Errored { conn, closed } => Answer::Report(self.errored(conn, &closed, now)),
+            Op::Disconnect { peer } => Answer::Disconnect(self.disconnect(&peer, now)),
+            Op::PollOutput => Answer::Output(self.poll_output()),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Who goes first: operator's class, then behaviour, then an order of this node's own.
+//!
+//! The last part is a keyed hash of the identity. Every node draws another order, so a network does not
+//! collapse into a clique around whoever scores best, and nobody can choose an identity that all nodes prefer.
+//! Only class and behaviour justify an eviction: the drawn order never does, or connections would churn.
+
+use sha3::{Digest, Keccak256};
+
+use super::Config;
+use crate::id::NodeId;
+
+/// The operator's class. The greater goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Class {
+    /// From 0; 255 for persistent peers to which the operator gave no other.
+    Given(u8),
+    Unconditional,
+}
+
+/// What may justify an eviction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Merit {
+    pub(super) class: Class,
+    /// Behaviour. Zero until reactors report it.
+    pub(super) score: i32,
+}
+
+/// A total order of peers but for hash collisions, which the identity then breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    pub(super) merit: Merit,
+    pub(super) order: u64,
+}
+
+impl Rank {
+    /// Ranks a peer; computed once, when it is stored.
+    pub(super) fn of(peer: &NodeId, config: &Config, seed: u64) -> Self {
+        let class = if config.unconditional.contains(peer) {
+            Class::Unconditional
+        } else if let Some(given) = config.priorities.get(peer) {
+            Class::Given(*given)
+        } else if config.persistent.contains(peer) {
+            Class::Given(u8::MAX)
+        } else {
+            Class::Given(0)
+        };
+        Self { merit: Merit { class, score: 0 }, order: draw(seed, "order", peer, 0) }
+    }
+}
+
+/// Draws 64 bits for one use. Streams are apart, so that a new draw in one place shifts nothing elsewhere.
+pub(super) fn draw(seed: u64, purpose: &'static str, peer: &NodeId, count: u64) -> u64 {
+    let digest = Keccak256::new()
+        .chain_update(purpose)
+        .chain_update(seed.to_be_bytes())
+        .chain_update(peer.as_bytes())
+        .chain_update(count.to_be_bytes())
+        .finalize();
+    digest.iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte))
+}

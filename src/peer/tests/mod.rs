@@ -1,0 +1,208 @@
+//! Tests of the peer manager, in virtual time.
+
+mod admission;
+mod dials;
+mod model;
+mod simultaneous;
+mod store;
+mod updates;
+mod upgrades;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::address::{Endpoint, NodeAddress};
+use crate::event::{Blame, Closed, DisconnectReason, Layer};
+use crate::id::{ChannelId, ConnId, NodeId, NodeKey};
+
+const ETH: ChannelId = ChannelId::from_static("eth");
+
+/// Somewhere for virtual time to begin.
+#[allow(clippy::disallowed_methods)]
+fn epoch() -> Instant {
+    Instant::now()
+}
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn id(seed: u64) -> NodeId {
+    NodeKey::insecure_from_seed(seed).id()
+}
+
+/// This node.
+const SELF: u64 = 0;
+
+/// The n-th peer whose identity is below that of this node, or above it.
+fn lesser(n: usize) -> NodeId {
+    (1..).map(id).filter(|peer| *peer < id(SELF)).nth(n).unwrap()
+}
+
+fn greater(n: usize) -> NodeId {
+    (1..).map(id).filter(|peer| *peer > id(SELF)).nth(n).unwrap()
+}
+
+fn address_at(peer: NodeId, host: u8) -> NodeAddress {
+    NodeAddress::rlpx(peer, SocketAddr::from(([8, 8, 8, host], 30303)))
+}
+
+fn address(peer: NodeId) -> NodeAddress {
+    address_at(peer, 8)
+}
+
+fn endpoint() -> Endpoint {
+    Endpoint::Tcp(SocketAddr::from(([9, 9, 9, 9], 40000)))
+}
+
+fn refused() -> Closed {
+    Closed::local(Layer::Tcp, Blame::System, DisconnectReason::TcpError, "connection_refused")
+}
+
+fn incompatible() -> Closed {
+    Closed::local(Layer::Capability, Blame::Incompatible, DisconnectReason::Useless, "wrong_network")
+}
+
+fn breach() -> Closed {
+    Closed::local(Layer::Channel, Blame::Protocol, DisconnectReason::Breach, "bad_message")
+}
+
+/// A configuration in milliseconds, without jitter, upgrades or a cooldown.
+fn quick() -> Config {
+    let mut config = Config::new(id(SELF));
+    config.backoff = BackoffConfig {
+        min: ms(100),
+        max: ms(500),
+        max_persistent: ms(200),
+        jitter: ms(0),
+        busy: ms(1_000),
+        incompatible: ms(60_000),
+        survival: ms(1_000),
+    };
+    config.cooldown = ms(0);
+    config.upgrade_slots = 0;
+    config.upgrade_min_age = ms(0);
+    config.upgrade_interval = ms(0);
+    config.forget_after = Limit::Unlimited;
+    config
+}
+
+/// A manager with its clock, which checks the invariants after every step.
+struct Bench {
+    manager: PeerManager,
+    now: Instant,
+    log: UpdateLog,
+    stored: std::collections::BTreeMap<NodeId, PeerRecord>,
+}
+
+impl Bench {
+    fn new(config: Config) -> Self {
+        Self::restart(config, Vec::new())
+    }
+
+    fn restart(config: Config, stored: Vec<PeerRecord>) -> Self {
+        let now = epoch();
+        let records = stored.iter().map(|record| (record.id, record.clone())).collect();
+        let manager = PeerManager::new(config, 1, now, stored).unwrap();
+        Self { manager, now, log: UpdateLog::new(), stored: records }
+    }
+
+    fn act<T>(&mut self, act: impl FnOnce(&mut PeerManager, Instant) -> T) -> T {
+        let answer = act(&mut self.manager, self.now);
+        self.manager.check_invariants().unwrap();
+        while let Some(output) = self.manager.poll_output() {
+            match output {
+                Output::Update(update) => assert!(self.log.apply(update), "updates alternate"),
+                Output::Persist(record) => drop(self.stored.insert(record.id, record)),
+                Output::Forget(id) => drop(self.stored.remove(&id)),
+            }
+        }
+        answer
+    }
+
+    fn advance(&mut self, by: Duration) {
+        self.now += by;
+    }
+
+    fn add(&mut self, address: NodeAddress) -> Result<bool, AddError> {
+        self.act(|manager, now| manager.add(address, Source::Discovery, now))
+    }
+
+    fn know(&mut self, peers: &[NodeId]) {
+        for peer in peers {
+            assert_eq!(self.add(address(*peer)), Ok(true));
+        }
+    }
+
+    fn dial(&mut self) -> Option<Dial> {
+        self.act(PeerManager::try_dial_next)
+    }
+
+    /// The next dial, which must be to `peer`.
+    fn dial_to(&mut self, peer: NodeId) -> ConnId {
+        let dial = self.dial().expect("a dial is due");
+        assert_eq!(dial.address.id(), peer);
+        dial.conn
+    }
+
+    fn dialed(&mut self, conn: ConnId) -> Result<Admitted, Reject> {
+        self.act(|manager, now| manager.dialed(conn, now))
+    }
+
+    fn connect_to(&mut self, peer: NodeId) -> ConnId {
+        let conn = self.dial_to(peer);
+        assert_eq!(self.dialed(conn), Ok(Admitted { replaces: None }));
+        conn
+    }
+
+    fn dial_failed(&mut self, conn: ConnId, closed: &Closed) -> Report {
+        self.act(|manager, now| manager.dial_failed(conn, closed, now))
+    }
+
+    fn incoming(&mut self) -> Result<ConnId, Reject> {
+        self.act(|manager, now| manager.incoming(&endpoint(), now))
+    }
+
+    fn accepted(&mut self, conn: ConnId, peer: NodeId) -> Result<Admitted, Reject> {
+        self.act(|manager, now| manager.accepted(conn, peer, now))
+    }
+
+    /// A whole incoming connection; one that is rejected is reported closed.
+    fn accept(&mut self, peer: NodeId) -> Result<ConnId, Reject> {
+        let conn = self.incoming()?;
+        match self.accepted(conn, peer) {
+            Ok(_) => Ok(conn),
+            Err(reject) => {
+                let report = self.act(|manager, now| manager.incoming_failed(conn, &reject.closed(), now));
+                assert_eq!(report, Report::Applied);
+                Err(reject)
+            }
+        }
+    }
+
+    fn ready(&mut self, conn: ConnId) -> Report {
+        self.act(|manager, now| manager.ready(conn, vec![ETH], now))
+    }
+
+    fn evict(&mut self) -> Option<Eviction> {
+        self.act(PeerManager::try_evict_next)
+    }
+
+    fn errored(&mut self, conn: ConnId) -> Report {
+        self.act(|manager, now| manager.errored(conn, &breach(), now))
+    }
+
+    fn disconnected(&mut self, conn: ConnId, closed: &Closed) -> Report {
+        self.act(|manager, now| manager.disconnected(conn, closed, now))
+    }
+
+    fn leave(&mut self, conn: ConnId) {
+        let report = self.disconnected(conn, &Closed::remote(DisconnectReason::Requested));
+        assert_eq!(report, Report::Applied);
+    }
+
+    fn up(&self) -> Vec<NodeId> {
+        self.log.snapshot().map(PeerUpdate::peer).collect()
+    }
+}
