@@ -1,4 +1,3 @@
-//! Integration tests: one binary, one module for each subject.
+//! The integration tests, in one binary.
 
-mod rlpx_bytes;
-mod rlpx_corpus;
+mod tidy;
