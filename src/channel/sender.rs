@@ -60,6 +60,7 @@ impl<M: Message> Sender<M> {
     /// It is encoded once for each version of the protocol in use among them. A broadcast reaches the peers
     /// that have the channel; peers that lack it are no recipients of it. Nobody is connected to itself: a
     /// message to this node's own identity is refused as [`Refusal::NotConnected`].
+    #[allow(clippy::needless_pass_by_value)] // A message is given away: local delivery takes it whole.
     pub fn try_send(&self, to: impl Into<Recipients>, message: M) -> Outcome {
         let now = tokio::time::Instant::now().into_std();
         let mut encoder = Encoder::new(&message);
@@ -89,21 +90,20 @@ impl<M: Message> Sender<M> {
     pub async fn send(&self, peer: NodeId, message: M, within: Duration) -> Result<(), SendError> {
         let mut encoder = Encoder::new(&message);
         // Encoded before the first await, so that the future holds bytes and not the message.
-        let (link, mut frame) = self.prepare(peer, &mut encoder)?;
+        let (link, frame) = self.prepare(peer, &mut encoder)?;
         let queued = async {
             loop {
                 let room = link.room();
                 let mut room = std::pin::pin!(room);
                 room.as_mut().enable();
                 let now = tokio::time::Instant::now().into_std();
-                match self.settle(link.push(now, frame.clone())) {
+                match self.settle(&link.push(now, frame.clone())) {
                     Err(Refusal::Full) if self.outbox.registry.is_sealed() => {
                         return Err(Refusal::ShuttingDown);
                     }
                     Err(Refusal::Full) => room.await,
                     settled => return settled.map(|_| ()),
                 }
-                frame = frame.clone();
             }
         };
         match timeout(within, queued).await {
@@ -158,7 +158,7 @@ impl<M: Message> Sender<M> {
     }
 
     fn queue_on(&self, now: Instant, link: &Link, encoder: &mut Encoder<'_, M>, outcome: &mut Outcome) {
-        let settled = self.frame(link, encoder).and_then(|frame| self.settle(link.push(now, frame)));
+        let settled = self.frame(link, encoder).and_then(|frame| self.settle(&link.push(now, frame)));
         match settled {
             Ok(evicted) => {
                 outcome.queued += 1;
@@ -188,12 +188,12 @@ impl<M: Message> Sender<M> {
     }
 
     /// Turns the queue's word into the sender's; on success, how many older messages were pushed out.
-    fn settle<T>(&self, pushed: Pushed<T>) -> Result<usize, Refusal> {
+    fn settle<T>(&self, pushed: &Pushed<T>) -> Result<usize, Refusal> {
         match pushed {
             Pushed::Queued => Ok(0),
             Pushed::Evicted { messages, .. } => {
-                self.counters.add_dropped(DropReason::OutboundEvicted, messages as u64);
-                Ok(messages)
+                self.counters.add_dropped(DropReason::OutboundEvicted, *messages as u64);
+                Ok(*messages)
             }
             Pushed::Full(_) | Pushed::DroppedNewest(_) | Pushed::Disconnect(_) => Err(Refusal::Full),
             Pushed::NoFlow(_) => Err(Refusal::NoChannel),

@@ -75,6 +75,8 @@ macro_rules! protocol {
             const CHANNEL: $crate::id::ChannelId = $crate::id::ChannelId::from_static($channel);
             const VERSIONS: &'static [$crate::message::Version] = &[$crate::message::Version {
                 number: $version,
+                // Checked above to be at most 112.
+                #[allow(clippy::cast_possible_truncation)]
                 codes: [$($code as u8),+].len() as u8,
             }];
             const MAX_BYTES: usize = $limit $(* $factor)*;

@@ -111,10 +111,10 @@ impl<F: FnMut(Heard) + Send> Flood<F> {
             return false;
         }
         self.order.push_back((origin, number));
-        if self.order.len() > REMEMBERED {
-            if let Some(oldest) = self.order.pop_front() {
-                self.seen.remove(&oldest);
-            }
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.seen.remove(&oldest);
         }
         true
     }

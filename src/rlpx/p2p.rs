@@ -56,6 +56,12 @@ pub struct Capability {
     pub version: u32,
 }
 
+impl std::fmt::Display for Capability {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.name, self.version)
+    }
+}
+
 /// The first message of both sides (rlpx.md, "Hello (0x00)").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {

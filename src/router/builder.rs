@@ -128,7 +128,7 @@ impl Builder {
     ///
     /// [`BuildError::ChannelTaken`] if its name is.
     pub fn channel<M: Message>(&mut self) -> Result<Channel<M>, BuildError> {
-        self.channel_with(ChannelConfig::for_messages_of(M::MAX_BYTES))
+        self.channel_with(&ChannelConfig::for_messages_of(M::MAX_BYTES))
     }
 
     /// Opens the channel of `M`.
@@ -137,7 +137,7 @@ impl Builder {
     ///
     /// [`BuildError::ChannelTaken`] if its name is; [`BuildError::Channel`] if the limits do not hold
     /// together; [`BuildError::Capability`] if the channels together do not fit a connection.
-    pub fn channel_with<M: Message>(&mut self, config: ChannelConfig) -> Result<Channel<M>, BuildError> {
+    pub fn channel_with<M: Message>(&mut self, config: &ChannelConfig) -> Result<Channel<M>, BuildError> {
         let spec = ChannelSpec::of::<M>();
         let taken =
             spec.id == INFO_CHANNEL.id || self.inbounds.iter().any(|known| known.spec().id == spec.id);

@@ -96,7 +96,7 @@ impl ManagerActor {
         let now = Instant::now().into_std();
         match request {
             Request::Incoming { endpoint, reply } => {
-                let answer = self.manager.incoming(&endpoint, now).map_err(|reject| reject.closed());
+                let answer = self.manager.incoming(&endpoint, now).map_err(Reject::closed);
                 if let Err(Ok(conn)) = reply.send(answer) {
                     // The acceptor was cancelled between asking and hearing: give the slot back.
                     late(self.manager.incoming_failed(conn, &quitting(), now));

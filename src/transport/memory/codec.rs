@@ -30,7 +30,6 @@ impl Encode for PlainEncoder {
 }
 
 /// Reads plain messages.
-#[derive(Default)]
 pub struct PlainDecoder;
 
 impl Decode for PlainDecoder {

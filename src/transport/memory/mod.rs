@@ -201,8 +201,7 @@ async fn session(
         remote: Endpoint::Memory(peer),
         listen_port: 0,
     };
-    establish(Input::new(read, PlainDecoder::default()), Output::new(write, PlainEncoder), ends, handshake)
-        .await
+    establish(Input::new(read, PlainDecoder), Output::new(write, PlainEncoder), ends, handshake).await
 }
 
 fn wrong_endpoint(endpoint: &Endpoint) -> Closed {
