@@ -85,7 +85,7 @@ fn ids_that_are_no_single_byte_are_typed_errors() {
 }
 
 #[test]
-fn an_id_nobody_agreed_to_is_refused_before_its_payload_is_read() {
+fn cve_2026_22868_an_id_nobody_agreed_to_is_refused_before_its_payload_is_read() {
     let error = raw(&[0x20, 0xff, 0xff], |id| (id < 0x20).then_some(10)).unwrap_err();
     assert_eq!(error, FrameError::UnknownId { id: 0x20 });
     assert_eq!((error.layer(), error.closed().label), (Layer::Capability, "unknown_message_id"));

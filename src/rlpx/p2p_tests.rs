@@ -67,7 +67,7 @@ fn capabilities_that_we_could_never_share_are_skipped() {
 }
 
 #[test]
-fn too_many_capabilities_are_refused() {
+fn cve_2024_32972_too_many_capabilities_are_refused() {
     let id = NodeKey::insecure_from_seed(1).id();
     let one: &[u8] = b"\xc3\x81\x80\x01";
     assert!(Hello::decode(&handmade(&[one; MAX_CAPABILITIES], b"c", id.as_bytes())).is_ok());
@@ -83,6 +83,19 @@ fn cve_2025_24883_an_identity_that_is_no_key_is_refused() {
         let error = Hello::decode(&handmade(&[], b"c", id)).unwrap_err();
         assert_eq!((error, error.reason()), (HelloError::Identity, DisconnectReason::NullIdentity));
     }
+}
+
+#[test]
+fn cve_2018_12018_numbers_beyond_our_types_are_clamped_and_do_not_overflow() {
+    let mut items = vec![0x88];
+    items.extend([0xff; 8]);
+    items.extend([0x80, 0xc0, 0x83, 1, 0, 0]);
+    NodeKey::insecure_from_seed(1).id().as_bytes()[..].encode(&mut items);
+    let mut bytes = Vec::new();
+    Header { list: true, payload_length: items.len() }.encode(&mut bytes);
+    bytes.extend(items);
+    let hello = Hello::decode(&bytes).unwrap();
+    assert_eq!((hello.version, hello.listen_port), (u32::MAX, 0));
 }
 
 #[test]
