@@ -1,3 +1,10 @@
 //! The integration tests, in one binary.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "where a test cannot go on, it fails"
+)]
+
 mod tidy;

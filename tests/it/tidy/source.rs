@@ -35,7 +35,7 @@ impl Named {
 impl<'a> Source<'a> {
     pub(super) fn new(file: &'a str, text: &'a str) -> Self {
         let tokens = lex(text);
-        let all_test = !file.starts_with("src/") || file.ends_with("/tests.rs") || file.contains("/tests/");
+        let all_test = !file.starts_with("src/") || file.ends_with("tests.rs") || file.contains("/tests/");
         let test = if all_test { vec![true; tokens.len()] } else { test_only(&tokens) };
         let scopes = scopes(&tokens, &module_of(file));
         Self { file, lines: text.lines().count(), tokens, test, scopes }
