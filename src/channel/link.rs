@@ -7,10 +7,11 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::counters::{ChannelCounters, DropReason};
+use crate::address::Endpoint;
 use crate::event::Closed;
 use crate::id::{ChannelId, ConnId, Direction, NodeId};
+use crate::message::{Frame, Packet};
 use crate::queue::{self, FairQueue, FlowConfig, Meta, Pushed, QueueConfig};
-use crate::transport::{ConnectionInfo, Frame, Packet};
 
 /// The connection's half of a channel: version in use, and where it is counted.
 pub(crate) struct LinkChannel {
@@ -20,11 +21,19 @@ pub(crate) struct LinkChannel {
     pub(crate) counters: Arc<ChannelCounters>,
 }
 
+/// Who and where the other end of a link is.
+#[derive(Debug, Clone)]
+pub(crate) struct FarEnd {
+    pub(crate) peer: NodeId,
+    pub(crate) remote: Endpoint,
+    pub(crate) client: String,
+}
+
 /// A live connection as senders and the router see it.
 pub(crate) struct Link {
     pub(crate) conn: ConnId,
     pub(crate) direction: Direction,
-    pub(crate) info: ConnectionInfo,
+    pub(crate) far_end: FarEnd,
     channels: Vec<LinkChannel>,
     state: Mutex<State>,
     writable: Notify,
@@ -60,7 +69,7 @@ impl Link {
     pub(crate) fn new(
         conn: ConnId,
         direction: Direction,
-        info: ConnectionInfo,
+        far_end: FarEnd,
         queue: QueueConfig,
         channels: Vec<LinkChannel>,
     ) -> Self {
@@ -73,7 +82,7 @@ impl Link {
         Self {
             conn,
             direction,
-            info,
+            far_end,
             channels,
             state: Mutex::new(State { queue, writer_waits: false, end: None }),
             writable: Notify::new(),
@@ -85,7 +94,7 @@ impl Link {
     }
 
     pub(crate) fn peer(&self) -> NodeId {
-        self.info.peer
+        self.far_end.peer
     }
 
     pub(crate) fn channel(&self, id: ChannelId) -> Option<&LinkChannel> {

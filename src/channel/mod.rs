@@ -32,7 +32,7 @@ pub use sender::{Report, Sender};
 pub use updates::PeerUpdates;
 
 pub(crate) use inbound::{Delivery, Inbound, InboundQueue};
-pub(crate) use link::{Batch, Link, LinkChannel};
+pub(crate) use link::{Batch, FarEnd, Link, LinkChannel};
 pub(crate) use registry::Registry;
 pub(crate) use sender::Outbox;
 pub(crate) use updates::SharedUpdates;

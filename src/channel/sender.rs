@@ -14,9 +14,8 @@ use super::link::Link;
 use super::outcome::{Outcome, Recipients, Refusal, SendError};
 use super::registry::Registry;
 use crate::id::{ChannelId, NodeId};
-use crate::message::Message;
+use crate::message::{Frame, Message};
 use crate::queue::Pushed;
-use crate::transport::Frame;
 
 /// A reactor's report that a peer misbehaved on its channel.
 #[derive(Debug, Clone, PartialEq, Eq)]

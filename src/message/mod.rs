@@ -111,3 +111,25 @@ impl ChannelSpec {
         Self { id: M::CHANNEL, versions: M::VERSIONS, max_bytes: M::MAX_BYTES }
     }
 }
+
+/// A message as connections carry it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The message's code within it.
+    pub code: u8,
+    /// The encoded message.
+    pub payload: Bytes,
+}
+
+/// What travels on a connection once it is up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Packet {
+    /// A channel's message.
+    Frame(Frame),
+    /// Asks for a sign of life. Transports that have their own neither send nor deliver it.
+    Ping,
+    /// Gives it.
+    Pong,
+}

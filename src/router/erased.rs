@@ -5,7 +5,7 @@ use crate::address::{BoxFuture, Endpoint};
 use crate::event::{Closed, DisconnectReason};
 use crate::id::Protocol;
 use crate::transport::{
-    AcceptError, Connection, ConnectionInfo, Handshake, Incoming, Packet, PacketReader, PacketWriter, Target,
+    AcceptError, Connection, ConnectionInfo, Handshake, Incoming, PacketReader, PacketWriter, Target,
     Transport,
 };
 
@@ -99,8 +99,7 @@ impl<C: Connection> AnyConnection for C {
         let (mut reader, mut writer) = self.split();
         Box::pin(async move {
             let farewell = async {
-                writer.write(&Packet::Disconnect(reason))?;
-                writer.finish().await?;
+                writer.finish(Some(reason)).await?;
                 // The peer closes when it has read why; dropping unread data before would reset the stream.
                 while reader.read().await.is_ok() {}
                 Ok::<(), Closed>(())

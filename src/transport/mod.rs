@@ -26,12 +26,10 @@ pub use resolver::DnsResolver;
 use std::future::Future;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::address::Endpoint;
 use crate::event::{Closed, DisconnectReason, Stage};
 use crate::id::{ChannelId, NodeId, Protocol};
-use crate::message::ChannelSpec;
+use crate::message::{ChannelSpec, Packet};
 use crate::rlpx::Capability;
 
 /// Connects to peers and lets them connect.
@@ -113,7 +111,8 @@ pub trait PacketReader: Send + 'static {
     ///
     /// # Errors
     ///
-    /// [`Closed`] if the peer closed the stream or broke the protocol. Nothing more comes after it.
+    /// [`Closed`] if the peer disconnected, closed the stream or broke the protocol. Nothing more comes after
+    /// it.
     ///
     /// # Cancel safety
     ///
@@ -146,7 +145,8 @@ pub trait PacketWriter: Send + 'static {
     /// Cancel-safe: what was written is gone from the buffer, the rest stays.
     fn flush(&mut self) -> impl Future<Output = Result<(), Closed>> + Send;
 
-    /// Flushes, then tells the peer that nothing more comes. The reader half may still read.
+    /// Flushes, says goodbye with `reason` if there is one, and tells the peer that nothing more comes. The
+    /// reader half may still read.
     ///
     /// # Errors
     ///
@@ -154,32 +154,9 @@ pub trait PacketWriter: Send + 'static {
     ///
     /// # Cancel safety
     ///
-    /// As for [`PacketWriter::flush`].
-    fn finish(&mut self) -> impl Future<Output = Result<(), Closed>> + Send;
-}
-
-/// A message of a channel, as connections carry it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frame {
-    /// The channel.
-    pub channel: ChannelId,
-    /// The message's code within it.
-    pub code: u8,
-    /// The encoded message.
-    pub payload: Bytes,
-}
-
-/// What travels on a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Packet {
-    /// A channel's message.
-    Frame(Frame),
-    /// Asks for a sign of life. Transports that have their own neither send nor deliver it.
-    Ping,
-    /// Gives it.
-    Pong,
-    /// Ends the connection, with a reason.
-    Disconnect(DisconnectReason),
+    /// As for [`PacketWriter::flush`]; calling it again may say goodbye twice, which harms nobody.
+    fn finish(&mut self, reason: Option<DisconnectReason>)
+    -> impl Future<Output = Result<(), Closed>> + Send;
 }
 
 /// Whom to dial, and where.

@@ -7,13 +7,13 @@ use peerage::NodeAddress;
 use peerage::address::{Endpoint, Resolver};
 use peerage::event::{Closed, DisconnectReason, Stage};
 use peerage::id::{ChannelId, Protocol};
-use peerage::message::{ChannelSpec, Version};
+use peerage::message::{ChannelSpec, Packet, Version};
 use peerage::reactor::{chat::Chat, ping::Ping};
 use peerage::rlpx::Capability;
 use peerage::transport::rlpx::RlpxTransport;
 use peerage::transport::{
-    Connection, ConnectionInfo, DnsResolver, Handshake, Offer, Packet, PacketReader, PacketWriter, Progress,
-    Target, Transport,
+    Connection, ConnectionInfo, DnsResolver, Handshake, Offer, PacketReader, PacketWriter, Progress, Target,
+    Transport,
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -105,7 +105,6 @@ async fn part(connection: impl Connection) -> Closed {
     let refused = timeout(LISTEN, async {
         loop {
             match reader.read().await {
-                Ok(Packet::Disconnect(reason)) => return Closed::remote(reason),
                 Ok(Packet::Ping) => {
                     // If it cannot be answered, the next read says why.
                     let _ = writer.write(&Packet::Pong);
@@ -120,8 +119,7 @@ async fn part(connection: impl Connection) -> Closed {
         return closed;
     }
     let goodbye = async {
-        writer.write(&Packet::Disconnect(DisconnectReason::Requested))?;
-        writer.finish().await?;
+        writer.finish(Some(DisconnectReason::Requested)).await?;
         while reader.read().await.is_ok() {}
         Ok::<(), Closed>(())
     };

@@ -15,7 +15,7 @@ use super::erased::AnyConnection;
 use super::events::About;
 use super::manager::Request;
 use super::{Closed, ConnId, Direction, DisconnectReason, Shared};
-use crate::channel::{DropReason, Inbound, Link, LinkChannel};
+use crate::channel::{DropReason, FarEnd, Inbound, Link, LinkChannel};
 use crate::event::{Blame, EventKind, Layer};
 use crate::transport::{ConnectionInfo, Handshake, PacketReader, PacketWriter};
 
@@ -106,7 +106,8 @@ fn new_link(shared: &Shared, conn: ConnId, direction: Direction, info: Connectio
         Some(LinkChannel { id: agreed.id, version: agreed.version, flow, counters })
     });
     let channels = channels.collect();
-    Link::new(conn, direction, info, shared.peer_queue, channels)
+    let far_end = FarEnd { peer: info.peer, remote: info.remote, client: info.client };
+    Link::new(conn, direction, far_end, shared.peer_queue, channels)
 }
 
 fn bound_channels(shared: &Shared, link: &Link) -> Vec<BoundChannel> {

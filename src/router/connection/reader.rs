@@ -6,8 +6,9 @@ use tokio::time::{Instant, sleep_until};
 use super::{BoundChannel, Shared};
 use crate::channel::{Delivery, Link};
 use crate::event::{Blame, Closed, DisconnectReason, Layer};
+use crate::message::{Frame, Packet};
 use crate::rlpx::{Keepalive, KeepaliveAction, PingAnswer};
-use crate::transport::{Frame, Packet, PacketReader};
+use crate::transport::PacketReader;
 
 /// Reads until the link ends; a link that drains is read until its last byte is written.
 ///
@@ -73,7 +74,6 @@ async fn on_packet(
             let _ = keepalive.on_pong(now);
             Ok(())
         }
-        Packet::Disconnect(reason) => Err(Closed::remote(reason)),
     }
 }
 

@@ -5,7 +5,8 @@ use tokio::time::timeout;
 use super::{FAREWELL, Shared};
 use crate::channel::{Batch, DropReason, Link};
 use crate::event::{Blame, Closed, DisconnectReason, Layer, Side};
-use crate::transport::{Packet, PacketWriter};
+use crate::message::Packet;
+use crate::transport::PacketWriter;
 
 /// A batch is written when it holds this many bytes: one system call for many small messages, and never more
 /// than one large message ahead of a message of another channel.
@@ -72,10 +73,8 @@ async fn flush<W: PacketWriter>(writer: &mut W, shared: &Shared, link: &Link) ->
 /// Tells the peer why, if it is we who end the connection, and that nothing more comes.
 async fn say_farewell<W: PacketWriter>(writer: &mut W, link: &Link) {
     let farewell = async {
-        if let Some(Closed { by: Side::Local, reason, .. }) = link.closed() {
-            writer.write(&Packet::Disconnect(reason))?;
-        }
-        writer.finish().await
+        let reason = link.closed().filter(|closed| closed.by == Side::Local).map(|closed| closed.reason);
+        writer.finish(reason).await
     };
     // Best effort: the connection is over whether or not the peer could be told.
     let _ = timeout(FAREWELL, farewell).await;

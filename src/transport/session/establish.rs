@@ -56,10 +56,7 @@ where
         Err(closed) => {
             if closed.by == Side::Local {
                 let farewell = async {
-                    let mut payload = BytesMut::new();
-                    Disconnect::encode(closed.reason, &mut payload);
-                    output.put(p2p::DISCONNECT, &payload)?;
-                    output.finish().await?;
+                    output.finish(Some(closed.reason)).await?;
                     input.drain().await;
                     Ok::<(), Closed>(())
                 };

@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::stream::{Input, Output};
 use super::{Decode, Encode};
 use crate::event::{Blame, Closed, DisconnectReason, Layer};
-use crate::message::MAX_PAYLOAD_BYTES;
+use crate::message::{Frame, MAX_PAYLOAD_BYTES, Packet};
 use crate::rlpx::{Disconnect, INFO_CHANNEL, Shared, p2p};
-use crate::transport::{Connection, ConnectionInfo, Frame, Packet, PacketReader, PacketWriter};
+use crate::transport::{Connection, ConnectionInfo, PacketReader, PacketWriter};
 
 /// A session with an authenticated peer.
 pub struct SessionConnection<R, W, D, E> {
@@ -56,7 +55,7 @@ where
         let shared = &self.shared;
         let (id, payload) = self.input.next(|id| shared.max_payload(id)).await?;
         match id {
-            p2p::DISCONNECT => return Ok(Packet::Disconnect(Disconnect::decode(&payload))),
+            p2p::DISCONNECT => return Err(Closed::remote(Disconnect::decode(&payload))),
             p2p::PING => return Ok(Packet::Ping),
             p2p::PONG => return Ok(Packet::Pong),
             _ => {}
@@ -107,11 +106,6 @@ where
             }
             Packet::Ping => self.output.put(p2p::PING, &p2p::PING_PAYLOAD),
             Packet::Pong => self.output.put(p2p::PONG, &p2p::PING_PAYLOAD),
-            Packet::Disconnect(reason) => {
-                let mut payload = BytesMut::new();
-                Disconnect::encode(*reason, &mut payload);
-                self.output.put(p2p::DISCONNECT, &payload)
-            }
         }
     }
 
@@ -123,7 +117,7 @@ where
         self.output.flush().await
     }
 
-    async fn finish(&mut self) -> Result<(), Closed> {
-        self.output.finish().await
+    async fn finish(&mut self, reason: Option<DisconnectReason>) -> Result<(), Closed> {
+        self.output.finish(reason).await
     }
 }

@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{Decode, Encode};
 use crate::event::{Blame, Closed, DisconnectReason, Layer, Side};
+use crate::rlpx::{Disconnect, p2p};
 
 /// What an idle connection asks the system for at once, in bytes.
 const SMALL_READ_BYTES: usize = 4 * 1024;
@@ -105,7 +106,13 @@ impl<W: AsyncWrite + Unpin + Send, E: Encode> Output<W, E> {
         self.io.flush().await.map_err(|error| stream_broke(&error))
     }
 
-    pub(super) async fn finish(&mut self) -> Result<(), Closed> {
+    /// Flushes, says Disconnect if there is a reason, and closes this half.
+    pub(super) async fn finish(&mut self, reason: Option<DisconnectReason>) -> Result<(), Closed> {
+        if let Some(reason) = reason {
+            let mut payload = BytesMut::new();
+            Disconnect::encode(reason, &mut payload);
+            self.put(p2p::DISCONNECT, &payload)?;
+        }
         self.flush().await?;
         self.io.shutdown().await.map_err(|error| stream_broke(&error))
     }
