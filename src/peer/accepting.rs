@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::PeerManager;
 use super::answer::{Admitted, PeerUpdate, Reject, Report};
-use super::backoff::later;
+use super::backoff::{Hold, HoldReason, later};
 use super::manager::{Entry, Incoming};
 use super::order::{Class, Rank};
 use super::pools::{PoolName, Slot, Usage};
@@ -17,7 +17,7 @@ use crate::id::{ChannelId, ConnId, Direction, NodeId};
 struct Plan {
     rank: Rank,
     seat: Seat,
-    /// The claimant on the connection that it replaces, if it inherits that one's slot.
+    /// Whether it has no slot of its own and takes over that of the connection it replaces.
     inherits: bool,
     stored: bool,
     gives_way: Option<NodeId>,
@@ -142,7 +142,7 @@ impl PeerManager {
         let old = self.peers.get(id)?.live()?.clone();
         let conn = old.seat.conn;
         self.conns.remove(&conn);
-        let hold = super::backoff::Hold { until: self.now, why: super::backoff::HoldReason::Cooldown };
+        let hold = Hold { until: self.now, why: HoldReason::Cooldown };
         self.update(id, |peer| peer.end_live(hold));
         match (heir, old.seat.victim) {
             (None, _) => self.unlink(old.seat, old.claimant),

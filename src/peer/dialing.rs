@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::PeerManager;
 use super::answer::{Admitted, Dial, Reject, Report};
-use super::backoff::Verdict;
+use super::backoff::{Verdict, later};
 use super::manager::Entry;
 use super::order::{Class, Rank};
 use super::pools::{PoolName, Slot};
@@ -126,7 +126,7 @@ impl PeerManager {
 
     /// Marks a victim as claimed, and charges the rate limit.
     pub(super) fn claim(&mut self, victim: &NodeId, by: ConnId, pool: PoolName, now: Instant) {
-        self.next_upgrade[pool as usize] = Some(super::backoff::later(now, self.config.upgrade_interval));
+        self.next_upgrade[pool as usize] = Some(later(now, self.config.upgrade_interval));
         self.update_live(victim, |live| live.claimant = Some(by));
     }
 

@@ -1,4 +1,15 @@
 //! What must hold after every operation, recomputed from scratch.
+//!
+//! 1. Every epoch stands for one dial, handshake or connection; no peer is connected and dialled, but for an
+//!    incoming connection while its dial is in flight.
+//! 2. Pools, dials and handshakes keep their limits.
+//! 3. Whatever is connected, or to be evicted, is a live connection.
+//! 4. Each upgrade has one claimant and one connected victim.
+//! 6. This node itself is not stored, so it is never dialled.
+//! 7. The store and each list of addresses keep their bounds.
+//! 8. Indexes and counts equal what the peers alone give.
+//!
+//! Laws 5 and 9 to 12 are about sequences of calls: the model test holds the manager to them.
 
 use super::PeerManager;
 use super::index::{Index, Keys};
@@ -11,7 +22,7 @@ use crate::id::ConnId;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invariant {number} is broken: {what}")]
 pub struct InvariantViolation {
-    /// Its number in the table of the module's documentation.
+    /// Its number in the list above the code.
     pub number: u8,
     /// What was found.
     pub what: String,

@@ -178,6 +178,12 @@ impl UpdateLog {
         Some(PeerUpdate::Down { peer, conn, closed: missed_end() })
     }
 
+    /// How many peers are remembered, up or down.
+    #[cfg(test)]
+    pub(super) fn entries(&self) -> usize {
+        self.peers.len()
+    }
+
     fn drop_surplus(&mut self) {
         if self.down.len() > Self::MAX_DOWN
             && let Some(version) = self.down.pop_first()
