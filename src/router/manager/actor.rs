@@ -69,6 +69,13 @@ impl ManagerActor {
     /// Carries out all that the manager has decided; says when it wants to be asked again.
     fn act(&mut self, shared: &Arc<Shared>) -> Option<Instant> {
         let now = Instant::now().into_std();
+        while let Some(output) = self.manager.poll_output() {
+            match output {
+                Output::Update(update) => shared.updates.apply(update),
+                // The manager's own memory is the store; a durable one joins here.
+                Output::Persist(_) | Output::Forget(_) => {}
+            }
+        }
         while let Some(eviction) = self.manager.try_evict_next(now) {
             if let Some(link) = self.links.get(&eviction.conn) {
                 link.close(eviction.closed);
@@ -77,13 +84,6 @@ impl ManagerActor {
         if !shared.stopping.is_cancelled() {
             while let Some(dial) = self.manager.try_dial_next(now) {
                 dialer::spawn(shared, dial);
-            }
-        }
-        while let Some(output) = self.manager.poll_output() {
-            match output {
-                Output::Update(update) => shared.updates.apply(update),
-                // The manager's own memory is the store; a durable one joins here.
-                Output::Persist(_) | Output::Forget(_) => {}
             }
         }
         if shared.stopping.is_cancelled() {
