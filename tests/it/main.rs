@@ -7,4 +7,6 @@
     reason = "where a test cannot go on, it fails"
 )]
 
+mod rlpx_bytes;
+mod rlpx_corpus;
 mod tidy;
