@@ -90,16 +90,17 @@ impl<M: Message> Sender<M> {
         let mut encoder = Encoder::new(&message);
         // Encoded before the first await, so that the future holds bytes and not the message.
         let (link, frame) = self.prepare(peer, &mut encoder)?;
+        let push = || self.settle(&link.push(tokio::time::Instant::now().into_std(), frame.clone()));
+        match push() {
+            Err(Refusal::Full) => {}
+            settled => return settled.map(|_| ()).map_err(SendError::Refused),
+        }
         let queued = async {
             loop {
-                let room = link.room();
-                let mut room = std::pin::pin!(room);
+                // Listening for room before trying, lest it comes in between.
+                let mut room = std::pin::pin!(link.room());
                 room.as_mut().enable();
-                let now = tokio::time::Instant::now().into_std();
-                match self.settle(&link.push(now, frame.clone())) {
-                    Err(Refusal::Full) if self.outbox.registry.is_sealed() => {
-                        return Err(Refusal::ShuttingDown);
-                    }
+                match push() {
                     Err(Refusal::Full) => room.await,
                     settled => return settled.map(|_| ()),
                 }

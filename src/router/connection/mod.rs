@@ -17,6 +17,7 @@ use super::manager::Request;
 use super::{Closed, ConnId, Direction, DisconnectReason, Shared};
 use crate::channel::{DropReason, FarEnd, Inbound, Link, LinkChannel};
 use crate::event::{Blame, EventKind, Layer};
+use crate::id::ChannelId;
 use crate::transport::{ConnectionInfo, Handshake, PacketReader, PacketWriter};
 
 use self::progress::Trace;
@@ -33,6 +34,7 @@ pub(super) struct Task {
 
 /// A channel as the reader needs it.
 struct BoundChannel {
+    id: ChannelId,
     version: u32,
     inbound: Arc<dyn Inbound>,
 }
@@ -112,8 +114,8 @@ fn new_link(shared: &Shared, conn: ConnId, direction: Direction, info: Connectio
 
 fn bound_channels(shared: &Shared, link: &Link) -> Vec<BoundChannel> {
     let bind = |inbound: &Arc<dyn Inbound>| {
-        let version = link.channel(inbound.spec().id)?.version;
-        Some(BoundChannel { version, inbound: Arc::clone(inbound) })
+        let channel = link.channel(inbound.spec().id)?;
+        Some(BoundChannel { id: channel.id, version: channel.version, inbound: Arc::clone(inbound) })
     };
     shared.inbounds.iter().filter_map(bind).collect()
 }

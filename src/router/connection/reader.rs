@@ -1,14 +1,18 @@
 //! Reads packets and delivers them, until the connection ends.
 
+use futures::FutureExt;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until};
 
 use super::{BoundChannel, Shared};
-use crate::channel::{Delivery, Link};
+use crate::channel::{Delivery, DropReason, Link};
 use crate::event::{Blame, Closed, DisconnectReason, Layer};
 use crate::message::{Frame, Packet};
 use crate::rlpx::{Keepalive, KeepaliveAction, PingAnswer};
 use crate::transport::PacketReader;
+
+/// How many packets are taken at most before ends and timers are looked at again.
+const BURST: usize = 64;
 
 /// Reads until the link ends; a link that drains is read until its last byte is written.
 ///
@@ -38,11 +42,7 @@ pub(super) async fn run<R: PacketReader>(
                 timer.as_mut().reset(keepalive.next_timeout().into());
             }
             packet = reader.read() => {
-                let outcome = match packet {
-                    Ok(packet) => on_packet(packet, &mut keepalive, link, inbounds).await,
-                    Err(closed) => Err(closed),
-                };
-                if let Err(closed) = outcome {
+                if let Err(closed) = on_packets(packet, reader, &mut keepalive, link, inbounds).await {
                     link.close(closed);
                     return;
                 }
@@ -50,6 +50,28 @@ pub(super) async fn run<R: PacketReader>(
             }
         }
     }
+}
+
+/// Takes a packet and those that have come with it, up to [`BURST`].
+async fn on_packets<R: PacketReader>(
+    first: Result<Packet, Closed>,
+    reader: &mut R,
+    keepalive: &mut Keepalive,
+    link: &Link,
+    inbounds: &[BoundChannel],
+) -> Result<(), Closed> {
+    on_packet(first?, keepalive, link, inbounds).await?;
+    for _ in 1..BURST {
+        if link.is_closing() {
+            break;
+        }
+        // Reading is cancel-safe: what has not come yet is waited for by the caller.
+        match reader.read().now_or_never() {
+            Some(packet) => on_packet(packet?, keepalive, link, inbounds).await?,
+            None => break,
+        }
+    }
+    Ok(())
 }
 
 async fn on_packet(
@@ -61,7 +83,7 @@ async fn on_packet(
     let now = Instant::now().into_std();
     keepalive.on_received(now);
     match packet {
-        Packet::Frame(frame) => deliver(frame, link, inbounds).await,
+        Packet::Frame(frame) => deliver(now, frame, link, inbounds).await,
         Packet::Ping => {
             if keepalive.on_ping(now) == PingAnswer::Pong {
                 // A full control lane means that the peer does not read its answers: it needs no more of them.
@@ -77,30 +99,52 @@ async fn on_packet(
     }
 }
 
-async fn deliver(frame: Frame, link: &Link, inbounds: &[BoundChannel]) -> Result<(), Closed> {
-    let found = inbounds.iter().find(|bound| bound.inbound.spec().id == frame.channel);
-    let Some(BoundChannel { version, inbound }) = found else {
+/// Delivers a frame; waits for room where the channel says so.
+async fn deliver(
+    now: std::time::Instant,
+    frame: Frame,
+    link: &Link,
+    inbounds: &[BoundChannel],
+) -> Result<(), Closed> {
+    let Some(bound) = inbounds.iter().find(|bound| bound.id == frame.channel) else {
         return Err(channel_fault("channel_not_shared", frame.channel.to_string()));
     };
+    if let Some(done) = try_deliver(now, &frame, link, bound) {
+        return done;
+    }
     loop {
-        let mut room = std::pin::pin!(inbound.room());
+        // Listening for room before trying, lest it comes in between.
+        let mut room = std::pin::pin!(bound.inbound.room());
         room.as_mut().enable();
-        let now = Instant::now().into_std();
-        match inbound.deliver(now, link.peer(), link.conn, *version, frame.code, &frame.payload) {
-            Delivery::Done => return Ok(()),
-            Delivery::Malformed(error) => {
-                let detail = format!("channel `{}`, code {}: {error}", frame.channel, frame.code);
-                return Err(channel_fault("malformed_message", detail));
-            }
-            Delivery::Disconnect => {
-                return Err(channel_fault("inbound_overflow", frame.channel.to_string()));
-            }
-            Delivery::Full => tokio::select! {
-                biased;
-                () = link.closing() => return Ok(()),
-                () = room => {}
-            },
+        if let Some(done) = try_deliver(Instant::now().into_std(), &frame, link, bound) {
+            return done;
         }
+        tokio::select! {
+            biased;
+            () = link.closing() => {
+                bound.inbound.counters().add_dropped(DropReason::InboundFull, 1);
+                return Ok(());
+            }
+            () = room => {}
+        }
+    }
+}
+
+/// Delivers a frame, unless its channel waits for room.
+fn try_deliver(
+    now: std::time::Instant,
+    frame: &Frame,
+    link: &Link,
+    BoundChannel { version, inbound, .. }: &BoundChannel,
+) -> Option<Result<(), Closed>> {
+    match inbound.deliver(now, link.peer(), link.conn, *version, frame.code, &frame.payload) {
+        Delivery::Done => Some(Ok(())),
+        Delivery::Full => None,
+        Delivery::Malformed(error) => {
+            let detail = format!("channel `{}`, code {}: {error}", frame.channel, frame.code);
+            Some(Err(channel_fault("malformed_message", detail)))
+        }
+        Delivery::Disconnect => Some(Err(channel_fault("inbound_overflow", frame.channel.to_string()))),
     }
 }
 
