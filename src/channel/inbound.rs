@@ -9,10 +9,20 @@ use tokio::sync::Notify;
 
 use super::config::Limits;
 use super::counters::{ChannelCounters, DropReason};
-use super::receiver::Envelope;
 use crate::id::{ConnId, NodeId};
 use crate::message::{ChannelSpec, DecodeError, Message};
 use crate::queue::{FairQueue, FlowConfig, Meta, Overflow, Pushed};
+
+/// A message and who sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope<M> {
+    /// The peer that sent it, as its handshake proved.
+    pub from: NodeId,
+    /// The connection that it came on.
+    pub conn: ConnId,
+    /// The message.
+    pub message: M,
+}
 
 /// What became of a payload that a connection delivered.
 #[derive(Debug, PartialEq, Eq)]

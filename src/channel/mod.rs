@@ -26,8 +26,9 @@ mod updates;
 
 pub use config::{ChannelConfig, ChannelConfigError, Share};
 pub use counters::{ChannelCounters, DropReason};
+pub use inbound::Envelope;
 pub use outcome::{Outcome, Recipients, Refusal, SendError};
-pub use receiver::{Envelope, Receiver};
+pub use receiver::Receiver;
 pub use sender::{Report, Sender};
 pub use updates::PeerUpdates;
 

@@ -2,20 +2,8 @@
 
 use std::sync::Arc;
 
-use super::inbound::InboundQueue;
-use crate::id::{ConnId, NodeId};
+use super::inbound::{Envelope, InboundQueue};
 use crate::message::Message;
-
-/// A message and who sent it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Envelope<M> {
-    /// The peer that sent it, as its handshake proved.
-    pub from: NodeId,
-    /// The connection that it came on.
-    pub conn: ConnId,
-    /// The message.
-    pub message: M,
-}
 
 /// Receives the messages of one channel: in order from each peer, in turn between peers.
 ///

@@ -247,6 +247,19 @@ impl Closed {
         }
     }
 
+    /// The byte stream failed, or never stood.
+    #[must_use]
+    pub fn stream(label: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            by: Side::Remote,
+            layer: Layer::Tcp,
+            blame: Blame::System,
+            reason: DisconnectReason::TcpError,
+            label,
+            detail: detail.into(),
+        }
+    }
+
     /// Adds the cause in words.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {

@@ -58,12 +58,5 @@ async fn connect(
 const MAX_ENDPOINTS: usize = 8;
 
 fn unresolved(detail: String) -> Closed {
-    Closed {
-        by: Side::Local,
-        layer: Layer::Tcp,
-        blame: Blame::System,
-        reason: DisconnectReason::TcpError,
-        label: "unresolved",
-        detail: detail.into(),
-    }
+    Closed { by: Side::Local, ..Closed::stream("unresolved", detail) }
 }

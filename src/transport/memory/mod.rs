@@ -19,7 +19,7 @@ use self::codec::{PlainDecoder, PlainEncoder};
 use super::session::{Ends, Input, Output, SessionConnection, establish};
 use super::{AcceptError, Handshake, Incoming, Target, Transport};
 use crate::address::Endpoint;
-use crate::event::{Blame, Closed, DisconnectReason, Layer, Side, Stage};
+use crate::event::{Blame, Closed, DisconnectReason, Layer, Stage};
 use crate::id::{NodeId, Protocol};
 
 /// Capacity of each direction of a connection, in bytes.
@@ -69,26 +69,14 @@ impl MemoryNetwork {
     ///
     /// [`Closed`] if nobody listens there or its backlog is full.
     pub fn connect(&self, from: NodeId, to: NodeId) -> Result<DuplexStream, Closed> {
-        let refused = |label, detail: &'static str| Closed {
-            by: Side::Remote,
-            layer: Layer::Tcp,
-            blame: Blame::System,
-            reason: DisconnectReason::TcpError,
-            label,
-            detail: detail.into(),
-        };
+        let refused = |detail: &'static str| Closed::stream("connection_refused", detail);
         let (ours, theirs) = duplex(PIPE_BYTES);
         let listener = self.table().get(&to).cloned();
-        let listener =
-            listener.ok_or_else(|| refused("connection_refused", "no node of that identity listens"))?;
+        let listener = listener.ok_or_else(|| refused("no node of that identity listens"))?;
         match listener.try_send(Pipe { from, stream: theirs }) {
             Ok(()) => Ok(ours),
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                Err(refused("connection_refused", "the backlog of that node is full"))
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => {
-                Err(refused("connection_refused", "that node has closed its transport"))
-            }
+            Err(mpsc::error::TrySendError::Full(_)) => Err(refused("the backlog of that node is full")),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(refused("that node has closed its transport")),
         }
     }
 

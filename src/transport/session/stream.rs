@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{Decode, Encode};
-use crate::event::{Blame, Closed, DisconnectReason, Layer, Side};
+use crate::event::{Closed, DisconnectReason};
 use crate::rlpx::{Disconnect, p2p};
 
 /// What an idle connection asks the system for at once, in bytes.
@@ -130,29 +130,14 @@ pub(in crate::transport) fn stream_broke(error: &io::Error) -> Closed {
         io::ErrorKind::UnexpectedEof => "truncated",
         _ => "io_error",
     };
-    Closed {
-        by: Side::Remote,
-        layer: Layer::Tcp,
-        blame: Blame::System,
-        reason: DisconnectReason::TcpError,
-        label,
-        detail: error.to_string().into(),
-    }
+    Closed::stream(label, error.to_string())
 }
 
 /// The peer closed its end: in the middle of a message, or between two.
 fn ended(truncated: bool) -> Closed {
-    let (label, detail) = if truncated {
-        ("truncated", "the stream ended in the middle of a message")
+    if truncated {
+        Closed::stream("truncated", "the stream ended in the middle of a message")
     } else {
-        ("closed", "the peer closed the stream without a reason")
-    };
-    Closed {
-        by: Side::Remote,
-        layer: Layer::Tcp,
-        blame: Blame::System,
-        reason: DisconnectReason::TcpError,
-        label,
-        detail: detail.into(),
+        Closed::stream("closed", "the peer closed the stream without a reason")
     }
 }
