@@ -73,6 +73,7 @@ mod order;
 mod pools;
 mod record;
 mod state;
+mod store;
 mod telling;
 mod updates;
 
@@ -89,5 +90,6 @@ pub use manager::PeerManager;
 pub use ops::{Answer, Op};
 pub use record::{AddressRecord, PeerRecord, Source};
 pub use state::{EvictReason, Remote};
+pub use store::Store;
 pub use telling::{Counts, Status};
 pub use updates::{Cursor, UpdateLog};

@@ -12,7 +12,7 @@ use super::config::{ConfigError, RouterConfig};
 use super::erased::AnyTransport;
 use super::events::Events;
 use super::manager::{Mailbox, ManagerActor};
-use super::{AddressFilter, IdentityFilter, Router, Shared};
+use super::{AddressFilter, IdentityFilter, MemoryStore, Router, Shared};
 use crate::address::{BoxFuture, Endpoint, LiteralResolver, NodeAddress, Resolver};
 use crate::channel::{
     Channel, ChannelConfig, ChannelConfigError, ChannelCounters, Inbound, InboundQueue, Outbox, PeerUpdates,
@@ -21,7 +21,7 @@ use crate::channel::{
 use crate::event::Observer;
 use crate::id::NodeId;
 use crate::message::{ChannelSpec, Message};
-use crate::peer::{self, AddError, PeerManager, Source};
+use crate::peer::{self, AddError, PeerManager, Source, Store};
 use crate::rlpx::{CapabilityError, INFO_CHANNEL, check_channels};
 use crate::transport::{Offer, Transport};
 
@@ -75,6 +75,7 @@ pub struct Builder {
     reactors: Vec<(String, BoxFuture<'static, ()>)>,
     observers: Vec<Box<dyn Observer>>,
     resolver: Box<dyn Resolver>,
+    store: Box<dyn Store>,
     address_filter: Option<AddressFilter>,
     identity_filter: Option<IdentityFilter>,
     outbox: Outbox,
@@ -96,6 +97,7 @@ impl Builder {
             reactors: Vec::new(),
             observers: Vec::new(),
             resolver: Box::new(LiteralResolver),
+            store: Box::new(MemoryStore::new()),
             address_filter: None,
             identity_filter: None,
             outbox,
@@ -188,6 +190,12 @@ impl Builder {
         self
     }
 
+    /// Keeps what the node learns of its peers. Without it, a store in memory ends with the node.
+    pub fn store(&mut self, store: impl Store) -> &mut Self {
+        self.store = Box::new(store);
+        self
+    }
+
     /// Refuses incoming peers by address, before any cryptography.
     pub fn address_filter(
         &mut self,
@@ -208,7 +216,7 @@ impl Builder {
     /// # Errors
     ///
     /// [`BuildError`] names what is wrong.
-    pub fn build(self) -> Result<Router, BuildError> {
+    pub fn build(mut self) -> Result<Router, BuildError> {
         let peer_queue = self.config.check()?;
         if self.transports.is_empty() {
             return Err(BuildError::NoTransport);
@@ -220,7 +228,7 @@ impl Builder {
         let now = Instant::now().into_std();
         let mut peers = self.config.peers.clone();
         peers.self_id = self.id;
-        let mut manager = PeerManager::new(peers, seed, now, [])?;
+        let mut manager = PeerManager::new(peers, seed, now, self.store.load())?;
         for address in self.peers {
             manager
                 .add(address.clone(), Source::Operator, now)
@@ -252,7 +260,7 @@ impl Builder {
             stopping: CancellationToken::new(),
             kill: CancellationToken::new(),
         };
-        let actor = ManagerActor::new(manager, requests, self.reports);
+        let actor = ManagerActor::new(manager, self.store, requests, self.reports);
         Ok(Router { shared: Arc::new(shared), actor, reactors: self.reactors })
     }
 }

@@ -15,7 +15,7 @@
 //! Shutdown is ordered: accept and dial no more; refuse sends; write what is queued, until a deadline; say
 //! Disconnect with its reason; close; join every task; report what was written and what was dropped.
 //!
-//! What the router does not do: it persists nothing, discovers nobody, and knows no channel's meaning.
+//! What the router does not do: it writes nothing to a disk, discovers nobody, and knows no channel's meaning.
 
 mod acceptor;
 mod builder;
@@ -27,12 +27,14 @@ mod events;
 mod handle;
 mod manager;
 mod shutdown;
+mod store;
 
 pub use builder::{BuildError, Builder};
 pub use config::{ConfigError, RouterConfig};
 pub use events::Ends;
 pub use handle::{ChannelStatus, PeerStatus, RouterHandle, Stopped};
 pub use shutdown::Report;
+pub use store::MemoryStore;
 
 use std::sync::Arc;
 

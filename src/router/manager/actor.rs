@@ -11,7 +11,7 @@ use super::ingress::{Command, Request, refused};
 use crate::channel::{Link, Report};
 use crate::event::{Blame, Closed, DisconnectReason, EventKind, Layer};
 use crate::id::{ConnId, Direction};
-use crate::peer::{self, Output, PeerManager, Reject, Source};
+use crate::peer::{self, Output, PeerManager, Reject, Source, Store};
 use crate::router::connection::quitting;
 use crate::router::events::About;
 use crate::router::{Shared, dialer};
@@ -27,6 +27,7 @@ pub(in crate::router) struct Tally {
 
 pub(in crate::router) struct ManagerActor {
     manager: PeerManager,
+    store: Box<dyn Store>,
     mailbox: mpsc::Receiver<Request>,
     reports: mpsc::Receiver<Report>,
     /// The connections that are up.
@@ -37,10 +38,11 @@ pub(in crate::router) struct ManagerActor {
 impl ManagerActor {
     pub(in crate::router) fn new(
         manager: PeerManager,
+        store: Box<dyn Store>,
         mailbox: mpsc::Receiver<Request>,
         reports: mpsc::Receiver<Report>,
     ) -> Self {
-        Self { manager, mailbox, reports, links: BTreeMap::new(), tally: Tally::default() }
+        Self { manager, store, mailbox, reports, links: BTreeMap::new(), tally: Tally::default() }
     }
 
     /// Runs until `finish`, which comes after every connection has reported its end.
@@ -72,8 +74,8 @@ impl ManagerActor {
         while let Some(output) = self.manager.poll_output() {
             match output {
                 Output::Update(update) => shared.updates.apply(update),
-                // The manager's own memory is the store; a durable one joins here.
-                Output::Persist(_) | Output::Forget(_) => {}
+                Output::Persist(record) => self.store.persist(record),
+                Output::Forget(peer) => self.store.forget(&peer),
             }
         }
         while let Some(eviction) = self.manager.try_evict_next(now) {
