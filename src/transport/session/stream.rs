@@ -13,22 +13,28 @@ use crate::rlpx::{Disconnect, p2p};
 const SMALL_READ_BYTES: usize = 4 * 1024;
 /// What a busy one asks for.
 const LARGE_READ_BYTES: usize = 64 * 1024;
+/// Buffers that once held more than this are given back when they are empty: one large message must not cost
+/// every idle connection its size for ever. (`BytesMut::capacity` does not tell: it leaves out what was consumed,
+/// which the next reservation takes back.)
+const KEPT_BUFFER_BYTES: usize = 256 * 1024;
 
 /// The half of a stream that reads messages.
 pub(in crate::transport) struct Input<R, D> {
     io: R,
     codec: D,
     buffer: BytesMut,
+    /// The most that this buffer has held.
+    peak_bytes: usize,
     next_read_bytes: usize,
 }
 
 impl<R: AsyncRead + Unpin + Send, D: Decode> Input<R, D> {
     pub(in crate::transport) fn new(io: R, codec: D) -> Self {
-        Self { io, codec, buffer: BytesMut::new(), next_read_bytes: SMALL_READ_BYTES }
+        Self { io, codec, buffer: BytesMut::new(), peak_bytes: 0, next_read_bytes: SMALL_READ_BYTES }
     }
 
-    pub(super) fn hello_done(&mut self, p2p_version: u32) {
-        self.codec.hello_done(p2p_version);
+    pub(super) fn hello_done(&mut self, p2p_version: u32, largest_payload_bytes: usize) {
+        self.codec.hello_done(p2p_version, largest_payload_bytes);
     }
 
     /// Waits for the next message. Cancel-safe: bytes already read stay in the buffer.
@@ -55,12 +61,14 @@ impl<R: AsyncRead + Unpin + Send, D: Decode> Input<R, D> {
     }
 
     async fn fill(&mut self) -> Result<(), Closed> {
+        give_back(&mut self.buffer, &mut self.peak_bytes);
         self.buffer.reserve(self.next_read_bytes);
         // Never more than one step beyond what is buffered: a frame in progress is bounded by its codec.
         let read = self.io.read_buf(&mut self.buffer).await.map_err(|error| stream_broke(&error))?;
         if read == 0 {
             return Err(ended(!self.buffer.is_empty()));
         }
+        self.peak_bytes = self.peak_bytes.max(self.buffer.len());
         self.next_read_bytes =
             if read >= self.next_read_bytes { LARGE_READ_BYTES } else { self.next_read_bytes };
         Ok(())
@@ -72,11 +80,13 @@ pub(in crate::transport) struct Output<W, E> {
     io: W,
     codec: E,
     buffer: BytesMut,
+    /// The most that this buffer has held.
+    peak_bytes: usize,
 }
 
 impl<W: AsyncWrite + Unpin + Send, E: Encode> Output<W, E> {
     pub(in crate::transport) fn new(io: W, codec: E) -> Self {
-        Self { io, codec, buffer: BytesMut::new() }
+        Self { io, codec, buffer: BytesMut::new(), peak_bytes: 0 }
     }
 
     pub(super) fn hello_done(&mut self, p2p_version: u32) {
@@ -84,7 +94,9 @@ impl<W: AsyncWrite + Unpin + Send, E: Encode> Output<W, E> {
     }
 
     pub(super) fn put(&mut self, id: u8, payload: &[u8]) -> Result<(), Closed> {
-        self.codec.encode(id, payload, &mut self.buffer)
+        self.codec.encode(id, payload, &mut self.buffer)?;
+        self.peak_bytes = self.peak_bytes.max(self.buffer.len());
+        Ok(())
     }
 
     pub(super) fn buffered_bytes(&self) -> usize {
@@ -99,10 +111,7 @@ impl<W: AsyncWrite + Unpin + Send, E: Encode> Output<W, E> {
                 return Err(ended(true));
             }
         }
-        if self.buffer.capacity() > LARGE_READ_BYTES * 4 {
-            // One large message must not cost every idle connection its size for ever.
-            self.buffer = BytesMut::new();
-        }
+        give_back(&mut self.buffer, &mut self.peak_bytes);
         self.io.flush().await.map_err(|error| stream_broke(&error))
     }
 
@@ -115,6 +124,14 @@ impl<W: AsyncWrite + Unpin + Send, E: Encode> Output<W, E> {
         }
         self.flush().await?;
         self.io.shutdown().await.map_err(|error| stream_broke(&error))
+    }
+}
+
+/// Frees a buffer that is empty and was large.
+fn give_back(buffer: &mut BytesMut, peak_bytes: &mut usize) {
+    if buffer.is_empty() && *peak_bytes > KEPT_BUFFER_BYTES {
+        *buffer = BytesMut::new();
+        *peak_bytes = 0;
     }
 }
 
