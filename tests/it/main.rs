@@ -7,4 +7,6 @@
     reason = "where a test cannot go on, it fails"
 )]
 
+mod hostile;
 mod tidy;
+mod transports;
