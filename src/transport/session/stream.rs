@@ -173,3 +173,69 @@ fn ended(truncated: bool) -> Closed {
         detail: detail.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::duplex;
+
+    /// Messages are lengths of four bytes, and then as many bytes.
+    struct Plain;
+
+    impl Encode for Plain {
+        fn encode(&mut self, _id: u8, payload: &[u8], out: &mut BytesMut) -> Result<(), Closed> {
+            out.extend_from_slice(&u32::try_from(payload.len()).unwrap().to_be_bytes());
+            out.extend_from_slice(payload);
+            Ok(())
+        }
+
+        fn hello_done(&mut self, _p2p_version: u32) {}
+    }
+
+    impl Decode for Plain {
+        fn decode(
+            &mut self,
+            input: &mut BytesMut,
+            _max_payload: impl Fn(u8) -> Option<usize>,
+        ) -> Result<Option<(u8, Bytes)>, Closed> {
+            let Some(&length) = input.first_chunk() else { return Ok(None) };
+            let length = u32::from_be_bytes(length) as usize;
+            if input.len() < 4 + length {
+                return Ok(None);
+            }
+            input.advance(4);
+            let payload = Bytes::copy_from_slice(&input[..length]);
+            input.advance(length);
+            Ok(Some((0, payload)))
+        }
+
+        fn hello_done(&mut self, _p2p_version: u32, _largest_payload_bytes: usize) {}
+    }
+
+    /// What a buffer costs, whatever was consumed of it.
+    fn held_bytes(buffer: &mut BytesMut) -> usize {
+        buffer.reserve(buffer.capacity() + 1);
+        buffer.capacity()
+    }
+
+    #[tokio::test]
+    async fn a_large_message_does_not_cost_an_idle_connection_its_size() {
+        let (near, far) = duplex(64 * 1024);
+        let (mut output, mut input) = (Output::new(near, Plain), Input::new(far, Plain));
+        let payload = vec![7; 4 * KEPT_BUFFER_BYTES];
+        for _ in 0..3 {
+            output.put(0, &payload).unwrap();
+            let (flushed, read) = tokio::join!(output.flush(), input.next(|_| None));
+            flushed.unwrap();
+            assert!(read.unwrap().1 == payload);
+        }
+        assert!(held_bytes(&mut output.buffer) < KEPT_BUFFER_BYTES);
+        // The reader gives back when it begins to wait.
+        {
+            let mut waiting = std::pin::pin!(input.next(|_| None));
+            let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(waiting.as_mut().poll(cx))).await;
+            assert!(polled.is_pending());
+        }
+        assert!(held_bytes(&mut input.buffer) < KEPT_BUFFER_BYTES);
+    }
+}

@@ -21,7 +21,7 @@ pub(crate) const TRIAL_0: u8 = p2p::BASE_OFFSET + 1;
 pub(crate) struct Wire<S> {
     pub(crate) io: S,
     codec: Codec,
-    /// Compression is done here, and not by the encoder, so that what is no block can be sent too.
+    /// Compression is done here, and not by the codec: what is no block can be sent, and none but a block is read.
     compresses: bool,
     received: BytesMut,
 }
@@ -91,14 +91,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.io.write_all(&bytes).await.unwrap();
     }
 
-    /// Begins to compress, as after Hello.
-    pub(crate) fn compress(&mut self) {
-        if let Codec::Rlpx(codec) = &mut self.codec {
-            self.compresses = true;
-            codec.1.enable_snappy();
-        }
-    }
-
     /// Sends Hello, reads the other's, and compresses from then on.
     pub(crate) async fn greet(&mut self, hello: &Hello) -> Hello {
         let mut payload = BytesMut::new();
@@ -106,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.send(p2p::HELLO, &payload).await;
         let (id, payload) = self.receive().await.unwrap();
         assert_eq!(id, p2p::HELLO);
-        self.compress();
+        self.compresses = true;
         Hello::decode(&payload).unwrap()
     }
 
@@ -157,7 +149,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 self.received.advance(5);
                 Some((id, self.received.split_to(length).freeze()))
             }
-            Codec::Rlpx(codec) => codec.1.decode(&mut self.received, |_| Some(MAX_PAYLOAD_BYTES)).unwrap(),
+            Codec::Rlpx(codec) => {
+                let decoded = codec.1.decode(&mut self.received, |_| Some(MAX_PAYLOAD_BYTES));
+                let (id, payload) = decoded.unwrap()?;
+                let payload = if self.compresses {
+                    snap::raw::Decoder::new().decompress_vec(&payload).unwrap().into()
+                } else {
+                    payload
+                };
+                Some((id, payload))
+            }
         }
     }
 }
