@@ -7,6 +7,8 @@
     reason = "where a test cannot go on, it fails"
 )]
 
+mod hostile;
 mod rlpx_bytes;
 mod rlpx_corpus;
 mod tidy;
+mod transports;

@@ -18,7 +18,9 @@ pub struct PlainEncoder;
 impl Encode for PlainEncoder {
     fn encode(&mut self, id: u8, payload: &[u8], out: &mut BytesMut) -> Result<(), Closed> {
         let length = u32::try_from(payload.len()).ok().filter(|_| payload.len() <= MAX_PAYLOAD_BYTES);
-        let length = length.ok_or_else(|| too_large(payload.len(), MAX_PAYLOAD_BYTES, Blame::Ourselves))?;
+        let length = length.ok_or_else(|| {
+            too_large("message_too_large", payload.len(), MAX_PAYLOAD_BYTES, Blame::Ourselves)
+        })?;
         out.reserve(HEADER_BYTES + payload.len());
         out.put_u32(length);
         out.put_u8(id);
@@ -50,10 +52,10 @@ impl Decode for PlainDecoder {
             .with_detail(format!("message id 0x{id:02x}")));
         };
         if length > limit {
-            return Err(too_large(length, limit, Blame::Protocol));
+            return Err(too_large("payload_too_large", length, limit, Blame::Protocol));
         }
         if input.len() < HEADER_BYTES + length {
-            input.reserve(HEADER_BYTES + length - input.len());
+            // The buffer grows with what arrives, not with what is announced.
             return Ok(None);
         }
         input.advance(HEADER_BYTES);
@@ -68,10 +70,12 @@ impl Decode for PlainDecoder {
         Ok(Some((id, payload)))
     }
 
-    fn hello_done(&mut self, _p2p_version: u32) {}
+    // The id stands in front of the length's payload, so each payload meets its own limit at once.
+    fn hello_done(&mut self, _p2p_version: u32, _largest_payload_bytes: usize) {}
 }
 
-fn too_large(found: usize, limit: usize, blame: Blame) -> Closed {
-    Closed::local(Layer::Frame, blame, DisconnectReason::Breach, "message_too_large")
+/// With the labels that RLPx gives to the same faults.
+fn too_large(label: &'static str, found: usize, limit: usize, blame: Blame) -> Closed {
+    Closed::local(Layer::Frame, blame, DisconnectReason::Breach, label)
         .with_detail(format!("{found} bytes, the limit is {limit}"))
 }

@@ -7,15 +7,17 @@
 //! It has no clock and draws no randomness: on a paused runtime of one thread it is deterministic.
 
 mod codec;
+mod pipe;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::io::{DuplexStream, ReadHalf, WriteHalf, duplex, split};
+use tokio::io::{DuplexStream, ReadHalf, duplex};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use self::codec::{PlainDecoder, PlainEncoder};
+use self::pipe::PipeWriter;
 use super::session::{Ends, Input, Output, SessionConnection, establish};
 use super::{AcceptError, Handshake, Incoming, Target, Transport};
 use crate::address::Endpoint;
@@ -96,8 +98,7 @@ pub struct MemoryTransport {
 }
 
 /// A connection over memory.
-pub type MemoryConnection =
-    SessionConnection<ReadHalf<DuplexStream>, WriteHalf<DuplexStream>, PlainDecoder, PlainEncoder>;
+pub type MemoryConnection = SessionConnection<ReadHalf<DuplexStream>, PipeWriter, PlainDecoder, PlainEncoder>;
 
 impl Transport for MemoryTransport {
     type Incoming = MemoryIncoming;
@@ -113,9 +114,13 @@ impl Transport for MemoryTransport {
 
     async fn accept(&self) -> Result<MemoryIncoming, AcceptError> {
         let next = async { self.backlog.lock().await.recv().await };
+        // Closed first, and for ever; then whoever waits.
         tokio::select! {
             biased;
-            () = self.closed.cancelled() => Err(AcceptError::Closed),
+            () = self.closed.cancelled() => {
+                refuse_all(&mut *self.backlog.lock().await);
+                Err(AcceptError::Closed)
+            }
             pipe = next => {
                 let pipe = pipe.ok_or(AcceptError::Closed)?;
                 Ok(MemoryIncoming { local_id: self.id, pipe })
@@ -147,7 +152,17 @@ impl Transport for MemoryTransport {
         if ours {
             table.remove(&self.id);
         }
+        // Where an accept holds the backlog, that accept is about to end, and empties it then.
+        if let Ok(mut backlog) = self.backlog.try_lock() {
+            refuse_all(&mut backlog);
+        }
     }
+}
+
+/// Ends the streams of those that nobody will accept, as a system does when a listening socket is closed.
+fn refuse_all(backlog: &mut mpsc::Receiver<Pipe>) {
+    backlog.close();
+    while backlog.try_recv().is_ok() {}
 }
 
 impl Drop for MemoryTransport {
@@ -160,6 +175,15 @@ impl Drop for MemoryTransport {
 pub struct MemoryIncoming {
     local_id: NodeId,
     pipe: Pipe,
+}
+
+impl MemoryIncoming {
+    /// Gives up the session for the bare byte stream, on which the caller speaks for itself. Tests use it to be a
+    /// peer that breaks the protocol, or to stand between two that do not.
+    #[must_use]
+    pub fn into_stream(self) -> DuplexStream {
+        self.pipe.stream
+    }
 }
 
 impl Incoming for MemoryIncoming {
@@ -181,7 +205,7 @@ async fn session(
     handshake: &Handshake,
 ) -> Result<MemoryConnection, Closed> {
     handshake.progress.identified(peer);
-    let (read, write) = split(stream);
+    let (read, write) = pipe::split(stream);
     let ends = Ends {
         local_id,
         peer,

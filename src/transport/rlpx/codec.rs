@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::event::{Closed, Fault};
-use crate::rlpx::{Decoder, Encoder, MAX_FRAME_BYTES, Secrets};
+use crate::rlpx::{Decoder, Encoder, FIRST_FRAME_BYTES, Secrets, frame_limit};
 use crate::transport::session::{Decode, Encode};
 
 /// The first version of `p2p` that compresses (EIP-706).
@@ -16,7 +16,7 @@ pub struct RlpxEncoder(Encoder);
 pub struct RlpxDecoder(Decoder);
 
 pub(super) fn new(secrets: Secrets) -> (RlpxEncoder, RlpxDecoder) {
-    let (sealer, opener) = secrets.into_codec(MAX_FRAME_BYTES);
+    let (sealer, opener) = secrets.into_codec(FIRST_FRAME_BYTES);
     (RlpxEncoder(Encoder::new(sealer)), RlpxDecoder(Decoder::new(opener)))
 }
 
@@ -41,7 +41,9 @@ impl Decode for RlpxDecoder {
         self.0.decode(input, max_payload).map_err(|error| error.closed())
     }
 
-    fn hello_done(&mut self, p2p_version: u32) {
+    fn hello_done(&mut self, p2p_version: u32, largest_payload_bytes: usize) {
+        // A frame is buffered whole before its id is known: it must not exceed what any shared channel allows.
+        self.0.set_max_frame_bytes(frame_limit(largest_payload_bytes));
         if p2p_version >= SNAPPY_SINCE {
             self.0.enable_snappy();
         }

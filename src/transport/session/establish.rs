@@ -97,18 +97,19 @@ where
     output.flush().await?;
     let hello = read_hello(input).await?;
     progress.hello(&hello.client, hello.version, &hello.capabilities);
+    let shared = rlpx::negotiate(specs, &hello.capabilities);
+    // Before anything is judged: what we say from here on, a refusal too, the peer takes for compressed.
+    let version = hello.version.min(p2p::VERSION);
+    input.hello_done(version, shared.largest_payload());
+    output.hello_done(version);
     if hello.id != ends.peer {
         let fault = hello_fault(DisconnectReason::UnexpectedIdentity, "spoofed_hello_id", Blame::Protocol);
         return Err(
             fault.with_detail(format!("Hello claims {}, the handshake proved {}", hello.id, ends.peer))
         );
     }
-    let version = hello.version.min(p2p::VERSION);
-    input.hello_done(version);
-    output.hello_done(version);
     progress.reached(Stage::Hello);
 
-    let shared = rlpx::negotiate(specs, &hello.capabilities);
     let channels: Vec<AgreedChannel> = shared
         .channels()
         .iter()

@@ -92,15 +92,14 @@ where
                 let refuse = |label| {
                     Closed::local(Layer::Channel, Blame::Ourselves, DisconnectReason::Subprotocol, label)
                 };
-                let id = self
-                    .shared
-                    .to_wire(frame.channel, frame.code)
-                    .ok_or_else(|| refuse("channel_not_shared"))?;
-                if frame.payload.len() > MAX_PAYLOAD_BYTES {
-                    return Err(refuse("message_too_large").with_detail(format!(
-                        "{} bytes, the limit is {MAX_PAYLOAD_BYTES}",
-                        frame.payload.len()
-                    )));
+                let channel = self.shared.channel(frame.channel);
+                let channel = channel.ok_or_else(|| refuse("channel_not_shared"))?;
+                let id = channel.to_wire(frame.code).ok_or_else(|| refuse("code_not_shared"))?;
+                // The peer would refuse it, and us with it.
+                let (found, limit) = (frame.payload.len(), channel.max_bytes.min(MAX_PAYLOAD_BYTES));
+                if found > limit {
+                    let fault = refuse("message_too_large");
+                    return Err(fault.with_detail(format!("{found} bytes, the limit is {limit}")));
                 }
                 self.output.put(id, &frame.payload)
             }

@@ -36,6 +36,7 @@ pub(super) trait Decode: Send + 'static {
         max_payload: impl Fn(u8) -> Option<usize>,
     ) -> Result<Option<(u8, Bytes)>, Closed>;
 
-    /// Hello was exchanged with this `p2p` version: what follows may be encoded in another way.
-    fn hello_done(&mut self, p2p_version: u32);
+    /// Hello was exchanged with this `p2p` version: what follows may be encoded in another way, and no payload
+    /// is larger than `largest_payload_bytes`.
+    fn hello_done(&mut self, p2p_version: u32, largest_payload_bytes: usize);
 }

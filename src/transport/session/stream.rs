@@ -13,22 +13,28 @@ use crate::rlpx::{Disconnect, p2p};
 const SMALL_READ_BYTES: usize = 4 * 1024;
 /// What a busy one asks for.
 const LARGE_READ_BYTES: usize = 64 * 1024;
+/// Buffers that once held more than this are given back when they are empty: one large message must not cost
+/// every idle connection its size for ever. (`BytesMut::capacity` does not tell: it leaves out what was consumed,
+/// which the next reservation takes back.)
+const KEPT_BUFFER_BYTES: usize = 256 * 1024;
 
 /// The half of a stream that reads messages.
 pub(in crate::transport) struct Input<R, D> {
     io: R,
     codec: D,
     buffer: BytesMut,
+    /// The most that this buffer has held.
+    peak_bytes: usize,
     next_read_bytes: usize,
 }
 
 impl<R: AsyncRead + Unpin + Send, D: Decode> Input<R, D> {
     pub(in crate::transport) fn new(io: R, codec: D) -> Self {
-        Self { io, codec, buffer: BytesMut::new(), next_read_bytes: SMALL_READ_BYTES }
+        Self { io, codec, buffer: BytesMut::new(), peak_bytes: 0, next_read_bytes: SMALL_READ_BYTES }
     }
 
-    pub(super) fn hello_done(&mut self, p2p_version: u32) {
-        self.codec.hello_done(p2p_version);
+    pub(super) fn hello_done(&mut self, p2p_version: u32, largest_payload_bytes: usize) {
+        self.codec.hello_done(p2p_version, largest_payload_bytes);
     }
 
     /// Waits for the next message. Cancel-safe: bytes already read stay in the buffer.
@@ -55,12 +61,14 @@ impl<R: AsyncRead + Unpin + Send, D: Decode> Input<R, D> {
     }
 
     async fn fill(&mut self) -> Result<(), Closed> {
+        give_back(&mut self.buffer, &mut self.peak_bytes);
         self.buffer.reserve(self.next_read_bytes);
         // Never more than one step beyond what is buffered: a frame in progress is bounded by its codec.
         let read = self.io.read_buf(&mut self.buffer).await.map_err(|error| stream_broke(&error))?;
         if read == 0 {
             return Err(ended(!self.buffer.is_empty()));
         }
+        self.peak_bytes = self.peak_bytes.max(self.buffer.len());
         self.next_read_bytes =
             if read >= self.next_read_bytes { LARGE_READ_BYTES } else { self.next_read_bytes };
         Ok(())
@@ -72,11 +80,13 @@ pub(in crate::transport) struct Output<W, E> {
     io: W,
     codec: E,
     buffer: BytesMut,
+    /// The most that this buffer has held.
+    peak_bytes: usize,
 }
 
 impl<W: AsyncWrite + Unpin + Send, E: Encode> Output<W, E> {
     pub(in crate::transport) fn new(io: W, codec: E) -> Self {
-        Self { io, codec, buffer: BytesMut::new() }
+        Self { io, codec, buffer: BytesMut::new(), peak_bytes: 0 }
     }
 
     pub(super) fn hello_done(&mut self, p2p_version: u32) {
@@ -84,7 +94,9 @@ impl<W: AsyncWrite + Unpin + Send, E: Encode> Output<W, E> {
     }
 
     pub(super) fn put(&mut self, id: u8, payload: &[u8]) -> Result<(), Closed> {
-        self.codec.encode(id, payload, &mut self.buffer)
+        self.codec.encode(id, payload, &mut self.buffer)?;
+        self.peak_bytes = self.peak_bytes.max(self.buffer.len());
+        Ok(())
     }
 
     pub(super) fn buffered_bytes(&self) -> usize {
@@ -99,10 +111,7 @@ impl<W: AsyncWrite + Unpin + Send, E: Encode> Output<W, E> {
                 return Err(ended(true));
             }
         }
-        if self.buffer.capacity() > LARGE_READ_BYTES * 4 {
-            // One large message must not cost every idle connection its size for ever.
-            self.buffer = BytesMut::new();
-        }
+        give_back(&mut self.buffer, &mut self.peak_bytes);
         self.io.flush().await.map_err(|error| stream_broke(&error))
     }
 
@@ -115,6 +124,14 @@ impl<W: AsyncWrite + Unpin + Send, E: Encode> Output<W, E> {
         }
         self.flush().await?;
         self.io.shutdown().await.map_err(|error| stream_broke(&error))
+    }
+}
+
+/// Frees a buffer that is empty and was large.
+fn give_back(buffer: &mut BytesMut, peak_bytes: &mut usize) {
+    if buffer.is_empty() && *peak_bytes > KEPT_BUFFER_BYTES {
+        *buffer = BytesMut::new();
+        *peak_bytes = 0;
     }
 }
 
@@ -139,5 +156,71 @@ fn ended(truncated: bool) -> Closed {
         Closed::stream("truncated", "the stream ended in the middle of a message")
     } else {
         Closed::stream("closed", "the peer closed the stream without a reason")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::duplex;
+
+    /// Messages are lengths of four bytes, and then as many bytes.
+    struct Plain;
+
+    impl Encode for Plain {
+        fn encode(&mut self, _id: u8, payload: &[u8], out: &mut BytesMut) -> Result<(), Closed> {
+            out.extend_from_slice(&u32::try_from(payload.len()).unwrap().to_be_bytes());
+            out.extend_from_slice(payload);
+            Ok(())
+        }
+
+        fn hello_done(&mut self, _p2p_version: u32) {}
+    }
+
+    impl Decode for Plain {
+        fn decode(
+            &mut self,
+            input: &mut BytesMut,
+            _max_payload: impl Fn(u8) -> Option<usize>,
+        ) -> Result<Option<(u8, Bytes)>, Closed> {
+            let Some(&length) = input.first_chunk() else { return Ok(None) };
+            let length = u32::from_be_bytes(length) as usize;
+            if input.len() < 4 + length {
+                return Ok(None);
+            }
+            input.advance(4);
+            let payload = Bytes::copy_from_slice(&input[..length]);
+            input.advance(length);
+            Ok(Some((0, payload)))
+        }
+
+        fn hello_done(&mut self, _p2p_version: u32, _largest_payload_bytes: usize) {}
+    }
+
+    /// What a buffer costs, whatever was consumed of it.
+    fn held_bytes(buffer: &mut BytesMut) -> usize {
+        buffer.reserve(buffer.capacity() + 1);
+        buffer.capacity()
+    }
+
+    #[tokio::test]
+    async fn a_large_message_does_not_cost_an_idle_connection_its_size() {
+        let (near, far) = duplex(64 * 1024);
+        let (mut output, mut input) = (Output::new(near, Plain), Input::new(far, Plain));
+        let payload = vec![7; 4 * KEPT_BUFFER_BYTES];
+        for _ in 0..3 {
+            output.put(0, &payload).unwrap();
+            let (flushed, read) = tokio::join!(output.flush(), input.next(|_| None));
+            flushed.unwrap();
+            assert!(read.unwrap().1 == payload);
+        }
+        assert!(held_bytes(&mut output.buffer) < KEPT_BUFFER_BYTES);
+        // The reader gives back when it begins to wait.
+        {
+            let mut waiting = std::pin::pin!(input.next(|_| None));
+            let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(waiting.as_mut().poll(cx))).await;
+            assert!(polled.is_pending());
+        }
+        assert!(held_bytes(&mut input.buffer) < KEPT_BUFFER_BYTES);
     }
 }
