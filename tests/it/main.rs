@@ -7,4 +7,5 @@
     reason = "where a test cannot go on, it fails"
 )]
 
+mod router;
 mod tidy;
