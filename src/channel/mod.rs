@@ -74,6 +74,12 @@ impl<M: Message> Channel<M> {
         self.receiver.recv().await
     }
 
+    /// Whether no message waits; see [`Receiver::is_empty`].
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
     /// Queues `message` without waiting; see [`Sender::try_send`].
     pub fn try_send(&self, to: impl Into<Recipients>, message: M) -> Outcome {
         self.sender.try_send(to, message)

@@ -13,7 +13,7 @@ use super::counters::{ChannelCounters, DropReason};
 use super::link::Link;
 use super::outcome::{Outcome, Recipients, Refusal, SendError};
 use super::registry::Registry;
-use crate::id::{ChannelId, NodeId};
+use crate::id::{ChannelId, ConnId, NodeId};
 use crate::message::{Frame, Message};
 use crate::queue::Pushed;
 
@@ -22,6 +22,8 @@ use crate::queue::Pushed;
 pub struct Report {
     /// The peer.
     pub peer: NodeId,
+    /// The connection on which it misbehaved.
+    pub conn: ConnId,
     /// The channel.
     pub channel: ChannelId,
     /// What it did, in words.
@@ -124,13 +126,20 @@ impl<M: Message> Sender<M> {
         &self.counters
     }
 
-    /// Reports that `peer` misbehaved on this channel. The peer manager disconnects it.
+    /// Reports that `peer` misbehaved on this channel and the connection `conn`, as an envelope or an update
+    /// names them. The peer manager ends that connection. If it has ended already the report is counted, and
+    /// the connection that took its place is not harmed.
     ///
     /// # Errors
     ///
     /// Gives the report back if the peer manager's mailbox is full or the node is shutting down.
-    pub fn report(&self, peer: NodeId, what: impl Into<Cow<'static, str>>) -> Result<(), Report> {
-        let report = Report { peer, channel: M::CHANNEL, what: what.into() };
+    pub fn report(
+        &self,
+        peer: NodeId,
+        conn: ConnId,
+        what: impl Into<Cow<'static, str>>,
+    ) -> Result<(), Report> {
+        let report = Report { peer, conn, channel: M::CHANNEL, what: what.into() };
         self.outbox.reports.try_send(report).map_err(|error| match error {
             mpsc::error::TrySendError::Full(report) | mpsc::error::TrySendError::Closed(report) => report,
         })

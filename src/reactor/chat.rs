@@ -91,11 +91,11 @@ impl<F: FnMut(Heard) + Send> Flood<F> {
         self.channel.try_send(Recipients::All, Chat::Line { origin, number, text }).ignore();
     }
 
-    fn on_message(&mut self, Envelope { from, message, .. }: Envelope<Chat>) {
+    fn on_message(&mut self, Envelope { from, conn, message }: Envelope<Chat>) {
         let Chat::Line { origin, number, text } = message;
         let Ok(writer) = NodeId::from_bytes(origin) else {
             // If the report finds no room, the next such line makes another.
-            let _ = self.channel.sender().report(from, "a line whose origin is no identity");
+            let _ = self.channel.sender().report(from, conn, "a line whose origin is no identity");
             return;
         };
         if text.len() > MAX_LINE_BYTES || !self.is_new(origin, number) {

@@ -96,7 +96,7 @@ impl<F: FnMut(NodeId, Measured) + Send> Pinger<F> {
         }
     }
 
-    fn on_message(&mut self, Envelope { from, message, .. }: Envelope<Ping>, now: Instant) {
+    fn on_message(&mut self, Envelope { from, conn, message }: Envelope<Ping>, now: Instant) {
         match message {
             // A peer that cannot take our answer will count its question as lost.
             Ping::Question { id } => self.channel.try_send(from, Ping::Answer { id }).ignore(),
@@ -110,7 +110,7 @@ impl<F: FnMut(NodeId, Measured) + Send> Pinger<F> {
                 _ if id <= self.next_id => {}
                 _ => {
                     // If the report finds no room, the next such answer makes another.
-                    let _ = self.channel.sender().report(from, "an answer to a question never asked");
+                    let _ = self.channel.sender().report(from, conn, "an answer to a question never asked");
                 }
             },
         }

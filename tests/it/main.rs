@@ -10,5 +10,6 @@
 mod hostile;
 mod rlpx_bytes;
 mod rlpx_corpus;
+mod router;
 mod tidy;
 mod transports;

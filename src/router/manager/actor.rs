@@ -178,14 +178,17 @@ impl ManagerActor {
     }
 
     fn on_report(&mut self, shared: &Shared, report: Report) {
-        let about = About { peer: Some(report.peer), ..About::default() };
+        if self.links.get(&report.conn).is_some_and(|link| link.peer() != report.peer) {
+            // The reactor mixed up two peers: neither is to blame for that.
+            return;
+        }
+        let about = About { conn: Some(report.conn), peer: Some(report.peer), ..About::default() };
         let what = report.what.to_string();
         shared.events.emit(about, EventKind::Misbehaved { channel: report.channel, what });
-        let Some(conn) = self.manager.connection(&report.peer) else { return };
         let reason = DisconnectReason::Subprotocol;
         let closed =
             Closed::local(Layer::Channel, Blame::Protocol, reason, "reported").with_detail(report.what);
-        late(self.manager.errored(conn, &closed, Instant::now().into_std()));
+        late(self.manager.errored(report.conn, &closed, Instant::now().into_std()));
     }
 
     fn on_command(&mut self, command: Command) {

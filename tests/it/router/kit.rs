@@ -1,0 +1,411 @@
+//! Nodes to test with: whole ones, and bare peers that a test plays itself.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use peerage::address::Endpoint;
+use peerage::channel::{Channel, PeerUpdates};
+use peerage::event::{Closed, Event, EventKind, Layer};
+use peerage::id::{ConnId, Direction};
+use peerage::message::ChannelSpec;
+use peerage::peer::{Limit, PeerUpdate};
+use peerage::router::{Builder, Report, Router, RouterConfig, RouterHandle};
+use peerage::transport::memory::{MemoryNetwork, MemoryTransport};
+use peerage::transport::rlpx::RlpxTransport;
+use peerage::transport::{Connection, Handshake, Offer, Target, Transport};
+use peerage::{NodeAddress, NodeId, NodeKey};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+peerage::protocol! {
+    /// What most tests say.
+    #[derive(Debug, Clone, PartialEq)]
+    pub enum Note: "note" / 1, max 16 * 1024 {
+        0 = Say { number: u64 },
+        1 = Back { number: u64 },
+        2 = Fill { filler: Bytes },
+    }
+}
+
+peerage::protocol! {
+    /// A second channel, to see that the first does not touch it.
+    #[derive(Debug, Clone, PartialEq)]
+    pub enum Other: "other" / 1, max 1024 {
+        0 = Say { number: u64 },
+    }
+}
+
+/// The longest that a test may wait for anything. Real on TCP; on virtual time it costs nothing.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// Runs each test over both transports.
+macro_rules! over_both {
+    ($($name:ident),* $(,)?) => {
+        crate::router::kit::over_memory!($($name),*);
+        mod tcp {
+            $(#[test] fn $name() {
+                crate::router::kit::real(super::$name(crate::router::kit::Net::new(crate::router::kit::Tcp)));
+            })*
+        }
+    };
+}
+
+/// Runs each test over memory, on virtual time.
+macro_rules! over_memory {
+    ($($name:ident),* $(,)?) => {
+        mod memory {
+            $(#[test] fn $name() {
+                crate::router::kit::paused(super::$name(
+                    crate::router::kit::Net::new(crate::router::kit::Memory::default()),
+                ));
+            })*
+        }
+    };
+}
+
+pub(super) use {over_both, over_memory};
+
+/// Runs a test on virtual time.
+pub(super) fn paused<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.unwrap().block_on(async { timeout(PATIENCE * 40, test).await.expect("the test hangs") })
+}
+
+/// Runs a test on real time.
+pub(super) fn real<T>(test: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.unwrap().block_on(async { timeout(PATIENCE, test).await.expect("the test hangs") })
+}
+
+/// A kind of transport, as tests need it.
+pub(super) trait Wire: 'static {
+    type Transport: Transport;
+    type Raw: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    /// Whether identities are proved by cryptography.
+    const ENCRYPTED: bool;
+    async fn listen(&self, key: &NodeKey) -> Self::Transport;
+    fn dialer(&self, key: &NodeKey) -> Self::Transport;
+    /// A byte stream to a node, on which nothing was said yet.
+    async fn raw(&self, from: NodeId, to: &Endpoint) -> Self::Raw;
+    fn address(id: NodeId, endpoint: &Endpoint) -> NodeAddress;
+}
+
+#[derive(Default)]
+pub(super) struct Memory(pub(super) MemoryNetwork);
+
+impl Wire for Memory {
+    type Transport = MemoryTransport;
+    type Raw = DuplexStream;
+    const ENCRYPTED: bool = false;
+
+    async fn listen(&self, key: &NodeKey) -> MemoryTransport {
+        self.0.listen(key.id())
+    }
+
+    fn dialer(&self, key: &NodeKey) -> MemoryTransport {
+        self.0.listen(key.id())
+    }
+
+    async fn raw(&self, from: NodeId, to: &Endpoint) -> DuplexStream {
+        let Endpoint::Memory(to) = to else { panic!("{to} is not in memory") };
+        self.0.connect(from, *to).unwrap()
+    }
+
+    fn address(id: NodeId, _endpoint: &Endpoint) -> NodeAddress {
+        NodeAddress::memory(id)
+    }
+}
+
+pub(super) struct Tcp;
+
+impl Wire for Tcp {
+    type Transport = RlpxTransport;
+    type Raw = TcpStream;
+    const ENCRYPTED: bool = true;
+
+    async fn listen(&self, key: &NodeKey) -> RlpxTransport {
+        RlpxTransport::bind(key.clone(), "127.0.0.1:0".parse().unwrap()).await.unwrap()
+    }
+
+    fn dialer(&self, key: &NodeKey) -> RlpxTransport {
+        RlpxTransport::dial_only(key.clone())
+    }
+
+    async fn raw(&self, _from: NodeId, to: &Endpoint) -> TcpStream {
+        let Endpoint::Tcp(to) = to else { panic!("{to} is not TCP") };
+        TcpStream::connect(to).await.unwrap()
+    }
+
+    fn address(id: NodeId, endpoint: &Endpoint) -> NodeAddress {
+        let Endpoint::Tcp(socket) = endpoint else { panic!("{endpoint} is not TCP") };
+        NodeAddress::rlpx(id, *socket)
+    }
+}
+
+/// A network of one test.
+pub(super) struct Net<W> {
+    pub(super) wire: W,
+    tasks: TaskTracker,
+}
+
+pub(super) fn key(seed: u64) -> NodeKey {
+    NodeKey::insecure_from_seed(seed)
+}
+
+pub(super) fn id(seed: u64) -> NodeId {
+    key(seed).id()
+}
+
+impl<W: Wire> Net<W> {
+    pub(super) fn new(wire: W) -> Self {
+        Self { wire, tasks: TaskTracker::new() }
+    }
+
+    /// A node that listens, with short waits and without bounds that a test would run into by chance.
+    pub(super) async fn builder(&self, seed: u64) -> Builder {
+        let mut builder = Router::builder(id(seed));
+        builder.transport(self.wire.listen(&key(seed)).await).seed(seed).configure(quick);
+        builder
+    }
+
+    /// Starts a node that has the channel [`Note`], which the test holds.
+    pub(super) async fn node(&self, seed: u64) -> Node {
+        self.node_to(seed, &[]).await
+    }
+
+    /// The same, with peers to dial.
+    pub(super) async fn node_to(&self, seed: u64, peers: &[NodeAddress]) -> Node {
+        let mut builder = self.builder(seed).await;
+        for peer in peers {
+            builder.peer(peer.clone());
+        }
+        let channel = builder.channel::<Note>().unwrap();
+        self.start(builder, channel)
+    }
+
+    /// Starts what was built.
+    pub(super) fn start<C>(&self, mut builder: Builder, channel: C) -> Node<C> {
+        let log = Arc::new(Log::default());
+        let observed = Arc::clone(&log);
+        builder.observer(move |event: &Event| observed.add(event.clone()));
+        let updates = builder.updates();
+        let router = builder.build().unwrap();
+        let handle = router.handle();
+        let task = self.tasks.spawn(router.run());
+        Node { id: handle.id(), handle, channel, updates, up: BTreeMap::new(), log, task }
+    }
+
+    /// Dials a node as `seed`, as a peer that the test plays from then on.
+    pub(super) async fn bare(&self, seed: u64, to: &NodeAddress) -> Result<Bare<W>, Closed> {
+        self.bare_with(seed, to, offer()).await
+    }
+
+    pub(super) async fn bare_with(
+        &self,
+        seed: u64,
+        to: &NodeAddress,
+        offer: Offer,
+    ) -> Result<Bare<W>, Closed> {
+        let transport = self.wire.dialer(&key(seed));
+        let target = Target { id: to.id(), endpoint: to.endpoint().unwrap() };
+        let handshake = Handshake { offer: Arc::new(offer), progress: Arc::new(()) };
+        Ok(Bare::new(transport.dial(target, handshake).await?))
+    }
+
+    /// Runs something beside the test, until it ends.
+    pub(super) fn beside<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.tasks.spawn(task)
+    }
+}
+
+/// Short waits, wide bounds.
+pub(super) fn quick(config: &mut RouterConfig) {
+    let peers = &mut config.peers;
+    (peers.max_inbound, peers.max_outbound) = (Limit::Unlimited, Limit::Unlimited);
+    peers.max_inbound_handshakes = 256;
+    peers.forget_after = Limit::Unlimited;
+    peers.cooldown = Duration::from_millis(20);
+    let backoff = &mut peers.backoff;
+    backoff.min = Duration::from_millis(20);
+    for longer in [&mut backoff.max, &mut backoff.max_persistent, &mut backoff.busy] {
+        *longer = Duration::from_millis(80);
+    }
+    backoff.incompatible = Duration::from_millis(80);
+    backoff.jitter = Duration::from_millis(10);
+}
+
+/// What a bare peer offers.
+pub(super) fn offer() -> Offer {
+    Offer {
+        client: "bare".into(),
+        network: "peerage".into(),
+        services: Vec::new(),
+        channels: vec![ChannelSpec::of::<Note>()],
+        needs_common_channel: false,
+    }
+}
+
+/// An authenticated connection whose halves the test holds.
+pub(super) struct Bare<W: Wire> {
+    pub(super) reader: <<W::Transport as Transport>::Connection as Connection>::Reader,
+    pub(super) writer: <<W::Transport as Transport>::Connection as Connection>::Writer,
+}
+
+impl<W: Wire> Bare<W> {
+    pub(super) fn new(connection: <W::Transport as Transport>::Connection) -> Self {
+        let (reader, writer) = connection.split();
+        Self { reader, writer }
+    }
+}
+
+/// The events of a node.
+#[derive(Default)]
+pub(super) struct Log {
+    events: Mutex<Vec<Event>>,
+    changed: Notify,
+}
+
+impl Log {
+    fn add(&self, event: Event) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until `found` finds something in all that has happened.
+    pub(super) async fn wait<T>(&self, mut found: impl FnMut(&[Event]) -> Option<T>) -> T {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if let Some(found) = found(&self.events.lock().unwrap_or_else(PoisonError::into_inner)) {
+                return found;
+            }
+            changed.await;
+        }
+    }
+
+    /// How many events are of a kind.
+    pub(super) fn count(&self, of: impl Fn(&EventKind) -> bool) -> usize {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        events.iter().filter(|event| of(&event.kind)).count()
+    }
+
+    /// Waits for the first attempt that failed.
+    pub(super) async fn failed(&self) -> Closed {
+        let failed = |event: &Event| match &event.kind {
+            EventKind::Failed { closed } => Some(closed.clone()),
+            _ => None,
+        };
+        self.wait(|events| events.iter().find_map(failed)).await
+    }
+}
+
+/// A node that runs.
+pub(super) struct Node<C = Channel<Note>> {
+    pub(super) id: NodeId,
+    pub(super) handle: RouterHandle,
+    pub(super) channel: C,
+    pub(super) updates: PeerUpdates,
+    /// Who is up, as the updates told so far.
+    pub(super) up: BTreeMap<NodeId, (ConnId, Direction)>,
+    pub(super) log: Arc<Log>,
+    pub(super) task: JoinHandle<Report>,
+}
+
+impl<C> Node<C> {
+    pub(super) fn address(&self) -> NodeAddress {
+        self.handle.addresses().remove(0)
+    }
+
+    pub(super) fn endpoint(&self) -> Endpoint {
+        self.address().endpoint().unwrap()
+    }
+
+    /// Takes the next update.
+    pub(super) async fn update(&mut self) -> PeerUpdate {
+        let update = self.updates.next().await.expect("the node has ended");
+        match &update {
+            PeerUpdate::Up { peer, conn, direction, .. } => self.up.insert(*peer, (*conn, *direction)),
+            PeerUpdate::Down { peer, .. } => self.up.remove(peer),
+        };
+        update
+    }
+
+    /// Waits until `peer` is up.
+    pub(super) async fn up(&mut self, peer: NodeId) -> ConnId {
+        loop {
+            if let Some((conn, _)) = self.up.get(&peer) {
+                return *conn;
+            }
+            self.update().await;
+        }
+    }
+
+    /// Waits until so many peers are up.
+    pub(super) async fn up_count(&mut self, count: usize) {
+        while self.up.len() < count {
+            self.update().await;
+        }
+    }
+
+    /// Waits until `peer`, which was up, goes down.
+    pub(super) async fn down(&mut self, peer: NodeId) -> Closed {
+        loop {
+            if let PeerUpdate::Down { peer: gone, closed, .. } = self.update().await
+                && gone == peer
+            {
+                return closed;
+            }
+        }
+    }
+
+    /// Whether anybody ever came up.
+    pub(super) fn ever_up(&self) -> bool {
+        self.log.count(|kind| matches!(kind, EventKind::Up { .. })) > 0
+    }
+
+    pub(super) fn ended(&self, layer: Layer, label: &'static str) -> u64 {
+        self.handle.ends().get(&(layer, label)).copied().unwrap_or(0)
+    }
+
+    /// Shuts down, and waits until it has.
+    pub(super) async fn stop(self) -> Report {
+        self.handle.shutdown();
+        self.task.await.unwrap()
+    }
+}
+
+impl Node<Channel<Note>> {
+    /// Waits for the next message, and says from whom it came.
+    pub(super) async fn hear(&mut self) -> (NodeId, Note) {
+        let envelope = self.channel.recv().await.expect("the node has ended");
+        (envelope.from, envelope.message)
+    }
+}
+
+/// Answers each `Say` with a `Back`.
+pub(super) async fn echo(mut channel: Channel<Note>) {
+    while let Some(envelope) = channel.recv().await {
+        if let Note::Say { number } = envelope.message {
+            channel.try_send(envelope.from, Note::Back { number }).ignore();
+        }
+    }
+}
+
+/// Two nodes that are up to each other; the second dialled.
+pub(super) async fn pair<W: Wire>(net: &Net<W>) -> (Node, Node) {
+    let mut a = net.node(1).await;
+    let mut b = net.node_to(2, &[a.address()]).await;
+    a.up(b.id).await;
+    b.up(a.id).await;
+    (a, b)
+}

@@ -1,0 +1,13 @@
+//! The router's contract, on whole nodes: over the memory transport on virtual time, and over TCP-RLPx on
+//! loopback, where real time only bounds how long a test may hang.
+
+mod admission;
+mod dialing;
+mod faults;
+mod kit;
+mod liveness;
+mod network;
+mod pressure;
+mod reactors;
+mod shutdown;
+mod simultaneous;
