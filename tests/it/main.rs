@@ -7,6 +7,12 @@
     reason = "where a test cannot go on, it fails"
 )]
 
+#[cfg(feature = "cli")]
+mod child;
+#[cfg(feature = "cli")]
+mod cli;
+#[cfg(feature = "cli")]
+mod interop;
 mod rlpx_bytes;
 mod rlpx_corpus;
 mod tidy;
