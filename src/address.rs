@@ -69,7 +69,10 @@ pub enum AddressError {
     /// The host is neither an IP address nor a DNS name.
     #[error("the address has a bad host `{0}`")]
     Host(String),
-    /// The port is missing, zero or above 65535.
+    /// Nothing follows the host.
+    #[error("the address has no port; it ends in HOST:PORT")]
+    NoPort,
+    /// The port is no number, zero or above 65535.
     #[error("the address has a bad port `{0}`; it needs 1 to 65535")]
     Port(String),
     /// Something follows the port that is not `?discport=N`.
@@ -209,7 +212,7 @@ fn parse_enode(rest: &str) -> Result<NodeAddress, AddressError> {
         Some((place, query)) => (place, Some(query)),
         None => (place, None),
     };
-    let (host, port) = place.rsplit_once(':').ok_or_else(|| AddressError::Port(String::new()))?;
+    let (host, port) = place.rsplit_once(':').ok_or(AddressError::NoPort)?;
     let tcp_port = parse_port(port)?;
     let udp_port = match query {
         None => tcp_port,
@@ -429,7 +432,7 @@ mod tests {
             parse("enode://abcd@127.0.0.1:30303"),
             AddressError::Id(NodeIdError::NotHex { .. })
         ));
-        assert_eq!(parse(&format!("enode://{id}@127.0.0.1")), AddressError::Port(String::new()));
+        assert_eq!(parse(&format!("enode://{id}@127.0.0.1")), AddressError::NoPort);
         for port in ["0", "65536", "-1", "+1", "x", ""] {
             assert_eq!(parse(&format!("enode://{id}@1.2.3.4:{port}")), AddressError::Port(port.into()));
         }

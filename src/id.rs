@@ -26,7 +26,7 @@ pub struct NodeId([u8; 64]);
 #[non_exhaustive]
 pub enum NodeIdError {
     /// The text is not exactly 128 lower-case hex digits.
-    #[error("a node id is 128 lower-case hex digits; this has {found_chars} characters or other digits")]
+    #[error("a node id is 128 lower-case hex digits; these {found_chars} characters are not")]
     NotHex {
         /// How many characters the text has.
         found_chars: usize,
@@ -156,7 +156,7 @@ pub struct NodeKey {
 #[non_exhaustive]
 pub enum NodeKeyError {
     /// The text is not exactly 64 hex digits.
-    #[error("a node key is 64 hex digits; this has {found_chars} characters or other digits")]
+    #[error("a node key is 64 hex digits; these {found_chars} characters are not")]
     NotHex {
         /// How many characters the text has.
         found_chars: usize,

@@ -7,7 +7,13 @@
     reason = "where a test cannot go on, it fails"
 )]
 
+#[cfg(feature = "cli")]
+mod child;
+#[cfg(feature = "cli")]
+mod cli;
 mod hostile;
+#[cfg(feature = "cli")]
+mod interop;
 mod rlpx_bytes;
 mod rlpx_corpus;
 mod router;

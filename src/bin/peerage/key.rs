@@ -29,6 +29,7 @@ pub(crate) fn run(output: &Output, command: KeyCommand) -> Result<(), Failure> {
         KeyCommand::New { file } => {
             let key = generate()?;
             store(&file, &key)?;
+            output.text(format!("made a new key in {}", file.display()));
             (key, file)
         }
         KeyCommand::Show { file } => {

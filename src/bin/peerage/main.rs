@@ -5,6 +5,7 @@ mod key;
 mod node;
 mod output;
 mod probe;
+mod refusal;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,7 +33,7 @@ enum Command {
     /// Runs a whole network of nodes in this process, with ping and chat on it.
     Devnet {
         /// How many nodes, 2 to 512.
-        #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=512))]
+        #[arg(long, default_value_t = 8, value_parser = node_count)]
         nodes: u16,
         /// How long, as in 10s, 500ms or 2m.
         #[arg(long = "for", default_value = "10s", value_parser = duration)]
@@ -44,10 +45,10 @@ enum Command {
     /// Runs one node. Lines typed are chat; lines received are printed.
     Node {
         /// Where to listen; port 0 lets the system choose.
-        #[arg(long, default_value = "0.0.0.0:30303")]
+        #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:30303", value_parser = socket)]
         listen: SocketAddr,
         /// The file of the node's key; made on the first run.
-        #[arg(long, default_value = "peerage.key")]
+        #[arg(long, value_name = "FILE", default_value = "peerage.key")]
         key: PathBuf,
         /// A peer to keep connected to; may be given several times.
         #[arg(long = "peer", value_name = "ENODE")]
@@ -62,7 +63,7 @@ enum Command {
         #[arg(value_name = "ENODE")]
         target: NodeAddress,
         /// How long to wait, over all.
-        #[arg(long, default_value = "5s", value_parser = duration)]
+        #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
         timeout: Duration,
         /// A capability to offer beside our own, as in eth/68; may be given several times.
         #[arg(long = "offer", value_name = "NAME/VERSION", value_parser = probe::offered)]
@@ -84,14 +85,27 @@ enum TransportKind {
     Memory,
 }
 
+fn node_count(text: &str) -> Result<u16, String> {
+    let count = text.parse().ok().filter(|count| (2..=512).contains(count));
+    count.ok_or_else(|| "must be a number in 2..=512".into())
+}
+
+fn socket(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "must be an IP address and a port, as in 0.0.0.0:30303 or [::]:30303".into())
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
-    let time: Duration = text.parse::<humantime::Duration>().map_err(|error| error.to_string())?.into();
+    let parsed = text.parse::<humantime::Duration>();
+    let time: Duration = parsed.map_err(|_| "must be a length of time, as in 10s, 500ms or 2m")?.into();
     let bounds = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
     if bounds.contains(&time) { Ok(time) } else { Err("must be from 1ms to 24h".into()) }
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refusal::exit(&error),
+    };
     let output = Output::new(cli.json);
     let result = run(cli.command, &output);
     match result {
@@ -130,19 +144,27 @@ fn run(command: Command, output: &Output) -> Result<(), Failure> {
     }
 }
 
-/// Completes when the operator asks the process to end.
-async fn interrupted() {
+/// Listens for Ctrl-C and for the signal to terminate from now on, and completes when one has come.
+fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
+    let failed = |error: std::io::Error| Failure::failed(format!("cannot listen for signals: {error}"));
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        Ok(async move {
             tokio::select! {
                 biased;
-                _ = tokio::signal::ctrl_c() => {}
+                _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            return;
-        }
+        })
     }
-    let _ = tokio::signal::ctrl_c().await;
+    #[cfg(windows)]
+    {
+        let mut interrupt = tokio::signal::windows::ctrl_c().map_err(failed)?;
+        Ok(async move {
+            interrupt.recv().await;
+        })
+    }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use peerage::address::Endpoint;
 use peerage::channel::PeerUpdates;
 use peerage::peer::PeerUpdate;
 use peerage::reactor::{chat, ping};
@@ -30,6 +31,7 @@ pub(crate) struct Settings {
 }
 
 pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failure> {
+    let interrupted = interrupted()?;
     let stored = key::load(&settings.key)?;
     let is_new = stored.is_none();
     let node_key = stored.map_or_else(key::generate, Ok)?;
@@ -69,9 +71,9 @@ pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failu
 
     let handle = router.handle();
     announce(output, &handle.addresses(), &settings, is_new);
-    read_lines(lines_sender);
+    read_lines(*output, lines_sender);
     let stop = async {
-        interrupted().await;
+        interrupted.await;
         output.text("shutting down");
         handle.shutdown();
     };
@@ -85,8 +87,14 @@ fn announce(output: &Output, addresses: &[NodeAddress], settings: &Settings, is_
     }
     for address in addresses {
         let listen = address.endpoint().map(|endpoint| endpoint.to_string()).unwrap_or_default();
+        let reach = match address.endpoint() {
+            Some(Endpoint::Tcp(socket)) if socket.ip().is_unspecified() => {
+                format!("\n(from other machines, with this machine's address in place of {})", socket.ip())
+            }
+            _ => String::new(),
+        };
         output.line(
-            format!("listening on {listen}\n{address}"),
+            format!("listening on {listen}\n{address}{reach}"),
             &json!({ "event": "listening", "enode": address.to_string(), "listen": listen }),
         );
     }
@@ -120,7 +128,7 @@ async fn show_peers(output: Output, mut updates: PeerUpdates) {
 
 /// Reads standard input on a thread of its own: it blocks, and must not hold up the end of the node.
 #[allow(clippy::disallowed_methods)] // The process ends under this thread; there is nothing to join.
-fn read_lines(lines: mpsc::Sender<String>) {
+fn read_lines(output: Output, lines: mpsc::Sender<String>) {
     std::thread::spawn(move || {
         let mut input = io::stdin().lock();
         while let Ok(Some(line)) = next_line(&mut input) {
@@ -131,7 +139,7 @@ fn read_lines(lines: mpsc::Sender<String>) {
                         return;
                     }
                 }
-                Err(why) => eprintln!("not sent: {why}"),
+                Err(why) => output.refusal(&why),
             }
         }
     });

@@ -67,6 +67,12 @@ impl Output {
         }
     }
 
+    /// Tells that something the operator asked for was not done; the command goes on.
+    pub(crate) fn refusal(&self, why: &str) {
+        self.object(&json!({ "event": "refused", "error": why }));
+        let _ = writeln!(io::stderr(), "not sent: {why}");
+    }
+
     pub(crate) fn failure(&self, failure: &Failure) {
         if self.json {
             print(&json!({ "event": "error", "error": failure.text() }).to_string());

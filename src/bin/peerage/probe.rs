@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use peerage::NodeAddress;
 use peerage::address::{Endpoint, Resolver};
-use peerage::event::{Closed, DisconnectReason, Stage};
+use peerage::event::{Blame, Closed, DisconnectReason, Layer, Stage};
 use peerage::id::{ChannelId, Protocol};
 use peerage::message::{ChannelSpec, Packet, Version};
 use peerage::reactor::{chat::Chat, ping::Ping};
@@ -52,10 +52,10 @@ pub(crate) async fn run(
     let endpoints = timeout(limit, DnsResolver.resolve(&target)).await;
     let endpoint = match endpoints {
         Ok(Ok(endpoints)) => endpoints.into_iter().next(),
-        Ok(Err(error)) => return Err(Failure::failed(error.to_string())),
+        Ok(Err(error)) => return Err(Failure::failed(unresolved(&target, &error.why))),
         Err(_) => None,
     };
-    let endpoint = endpoint.ok_or_else(|| Failure::failed(format!("{target} has no endpoint")))?;
+    let endpoint = endpoint.ok_or_else(|| Failure::failed(unresolved(&target, "no answer in time")))?;
     output.line(
         format!("probing {} at {endpoint}", target.id().short()),
         &json!({ "event": "probe", "enode": target.to_string(), "endpoint": endpoint.to_string() }),
@@ -79,12 +79,20 @@ pub(crate) async fn run(
             ended(output, &closed);
             Ok(())
         }
-        Ok(Err(closed)) => {
-            ended(output, &closed);
-            Err(Failure::failed(format!("{endpoint}: {closed}")))
-        }
-        Err(_) => Err(Failure::failed(stages.timed_out(&endpoint, limit))),
+        Ok(Err(closed)) => Err(failed(output, &endpoint, &closed)),
+        Err(_) => Err(failed(output, &endpoint, &stages.timed_out(limit))),
     }
+}
+
+/// Says in JSON how the attempt ended, and makes the failure that says it to people.
+fn failed(output: &Output, endpoint: &Endpoint, closed: &Closed) -> Failure {
+    output.object(&ended_object(closed));
+    Failure::failed(format!("{endpoint}: {closed}"))
+}
+
+fn unresolved(target: &NodeAddress, why: &str) -> String {
+    let host = target.host().map(|(host, _)| host.to_string()).unwrap_or_default();
+    format!("cannot find the address of {host}: {why}")
 }
 
 /// Our own channels, and what was offered beside them.
@@ -124,12 +132,7 @@ async fn part(connection: impl Connection) -> Closed {
         Ok::<(), Closed>(())
     };
     let _ = timeout(LISTEN, goodbye).await;
-    Closed::local(
-        peerage::event::Layer::Hello,
-        peerage::event::Blame::Nobody,
-        DisconnectReason::Requested,
-        "requested",
-    )
+    Closed::local(Layer::Hello, Blame::Nobody, DisconnectReason::Requested, "requested")
 }
 
 fn agreed(output: &Output, info: &ConnectionInfo) {
@@ -146,13 +149,14 @@ fn agreed(output: &Output, info: &ConnectionInfo) {
 }
 
 fn ended(output: &Output, closed: &Closed) {
-    output.line(
-        format!("ended: {closed}"),
-        &json!({
-            "event": "ended", "by": closed.by.to_string(), "layer": closed.layer.as_str(),
-            "reason": closed.reason.as_str(), "label": closed.label, "detail": closed.detail,
-        }),
-    );
+    output.line(format!("ended: {closed}"), &ended_object(closed));
+}
+
+fn ended_object(closed: &Closed) -> Value {
+    json!({
+        "event": "ended", "by": closed.by.to_string(), "layer": closed.layer.as_str(),
+        "reason": closed.reason.as_str(), "label": closed.label, "detail": closed.detail,
+    })
 }
 
 /// Prints each stage as it is passed.
@@ -167,15 +171,16 @@ impl Stages {
         Self { output, state: Mutex::new((Instant::now(), None)) }
     }
 
-    fn timed_out(&self, endpoint: &Endpoint, limit: Duration) -> String {
+    fn timed_out(&self, limit: Duration) -> Closed {
         let reached = self.state.lock().unwrap_or_else(PoisonError::into_inner).1;
         let (layer, what) = match reached {
-            None => ("tcp", "nothing accepted the connection"),
-            Some(Stage::Tcp | Stage::Auth) => ("ecies", "no answer to the encrypted handshake"),
-            Some(Stage::Ack) => ("hello", "no Hello"),
-            Some(_) => ("capability", "no answer after Hello"),
+            None => (Layer::Tcp, "nothing accepted the connection"),
+            Some(Stage::Tcp | Stage::Auth) => (Layer::Ecies, "no answer to the encrypted handshake"),
+            Some(Stage::Ack) => (Layer::Hello, "no Hello"),
+            Some(_) => (Layer::Capability, "no answer after Hello"),
         };
-        format!("{endpoint}: {layer} layer: {what} within {limit:?}")
+        Closed::local(layer, Blame::System, DisconnectReason::TcpError, "timed_out")
+            .with_detail(format!("{what} within {limit:?}"))
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) async fn run(
     time: Duration,
     transport: TransportKind,
 ) -> Result<(), Failure> {
+    let interrupted = interrupted()?;
     let measured = Arc::new(Measured::default());
     let network = Network::start(count, transport, &measured).await?;
     let over = match transport {
@@ -40,7 +41,7 @@ pub(crate) async fn run(
 
     let interrupted = tokio::select! {
         biased;
-        () = interrupted() => true,
+        () = interrupted => true,
         () = async {
             form(&network).await;
             traffic(output, &network, &measured, time).await;
@@ -68,21 +69,21 @@ async fn form(network: &Network) {
 /// Lets every node say a line now and then, and prints a row each second.
 async fn traffic(output: &Output, network: &Network, measured: &Measured, time: Duration) {
     let (began, mut before) = (Instant::now(), Totals::default());
-    let end = sleep(time);
-    let mut end = std::pin::pin!(end);
     let (mut rows, mut lines) = (interval(Duration::from_secs(1)), interval(LINE_EVERY));
     rows.set_missed_tick_behavior(MissedTickBehavior::Delay);
     lines.set_missed_tick_behavior(MissedTickBehavior::Delay);
     rows.tick().await;
+    // After the rows, so that a run of whole seconds ends with one.
+    let mut end = std::pin::pin!(sleep(time));
     loop {
         tokio::select! {
             biased;
-            () = &mut end => return,
             _ = rows.tick() => {
                 let totals = Totals::of(network.handles(), measured);
                 row(output, began.elapsed(), network, &totals, &before);
                 before = totals;
             }
+            () = &mut end => return,
             _ = lines.tick() => network.say_lines(),
         }
     }

@@ -1,0 +1,245 @@
+//! The command line, as its users meet it: what it prints, what it refuses, and how it ends.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::child::{Ended, Running, object, peerage, soon};
+
+/// An identity that is nobody's in these tests.
+const ID: &str = "79be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798\
+                  483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8";
+
+async fn run(arguments: &[&str]) -> Ended {
+    peerage(arguments).end().await
+}
+
+/// Checks that a command was refused with exit code 2 and one sentence that contains `part`.
+async fn refused(arguments: &[&str], part: &str) {
+    let ended = run(arguments).await;
+    assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+    assert_eq!((ended.stdout.len(), ended.stderr.len()), (0, 1), "{arguments:?}: {ended:?}");
+    assert!(ended.stderr[0].starts_with("error: ") && ended.stderr[0].contains(part), "{ended:?}");
+
+    let ended = run(&[arguments, &["--json"]].concat()).await;
+    assert_eq!((ended.code, ended.stdout.len()), (Some(2), 1), "{arguments:?}: {ended:?}");
+    assert!(object(&ended.stdout[0])["error"].as_str().unwrap().contains(part), "{ended:?}");
+}
+
+fn path(folder: &TempDir, name: &str) -> String {
+    folder.path().join(name).to_str().unwrap().to_owned()
+}
+
+/// Starts a node that prints JSON, and takes its first object.
+async fn node(key: &str, more: &[&str]) -> (Running, Value) {
+    let mut node = peerage(&[&["node", "--json", "--listen", "127.0.0.1:0", "--key", key], more].concat());
+    let first = node.object().await;
+    (node, first)
+}
+
+#[tokio::test]
+async fn a_devnet_ends_with_its_counts_on_both_transports() {
+    for transport in ["rlpx", "memory"] {
+        let ended = run(&["devnet", "--nodes", "4", "--for", "1s", "--transport", transport, "--json"]).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let objects: Vec<Value> = ended.stdout.iter().map(|line| object(line)).collect();
+        let last = objects.last().unwrap();
+        for (key, value) in [("nodes", 4), ("connections", 3), ("messages_lost", 0)] {
+            assert_eq!(last[key], value, "{key} in {last}");
+        }
+        for key in ["messages_sent", "messages_received", "rtt_p50_us", "rtt_p99_us"] {
+            assert!(last[key].as_u64().is_some_and(|count| count > 0), "{key} in {last}");
+        }
+        assert!(last["dropped"].is_object(), "{last}");
+    }
+}
+
+#[tokio::test]
+async fn a_devnet_shows_people_a_table_and_a_summary() {
+    let ended = run(&["devnet", "--nodes", "2", "--for", "1s"]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let text = ended.stdout.join("\n");
+    for part in ["rtt p50", "\n   1s    2      1 ", "2 nodes, 1 connections, one network", " 0 lost"] {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_interrupt_ends_a_devnet_in_order() {
+    let mut devnet = peerage(&["devnet", "--nodes", "3", "--for", "1h", "--json"]);
+    assert_eq!(devnet.object().await["event"], "second");
+    devnet.signal("INT");
+    let ended = devnet.end().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let last = object(ended.stdout.last().unwrap());
+    assert_eq!((&last["interrupted"], &last["messages_lost"]), (&true.into(), &0.into()), "{last}");
+}
+
+#[tokio::test]
+async fn a_node_makes_its_key_once() {
+    let folder = TempDir::new().unwrap();
+    let key = path(&folder, "node.key");
+    let mut ids = Vec::new();
+    for signal in ["TERM", "INT"] {
+        let (node, first) = node(&key, &[]).await;
+        assert_eq!(first["listen"].as_str().unwrap().split(':').next(), Some("127.0.0.1"));
+        let enode = first["enode"].as_str().unwrap();
+        ids.push(enode.strip_prefix("enode://").unwrap().split('@').next().unwrap().to_owned());
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        // The handlers stand before the node says that it is up.
+        node.signal(signal);
+        let ended = node.end().await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert_eq!(object(&ended.stdout[0])["event"], "stopped");
+    }
+    assert_eq!(ids[0], ids[1]);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing but the key is left");
+}
+
+#[tokio::test]
+async fn what_is_typed_in_one_node_is_printed_by_the_other() {
+    let folder = TempDir::new().unwrap();
+    let (mut alice, first) = node(&path(&folder, "a"), &[]).await;
+    let enode = first["enode"].as_str().unwrap();
+    let (mut bob, _) = node(&path(&folder, "b"), &["--peer", enode]).await;
+    let up = alice.event("up").await;
+    bob.event("up").await;
+
+    bob.say("hello").await;
+    let line = alice.event("line").await;
+    assert_eq!((&line["from"], &line["text"]), (&up["peer"], &"hello".into()));
+
+    // A line that is too long is refused, the next one is not, and the end of input ends nothing.
+    bob.say(&"x".repeat(5000)).await;
+    bob.say("still here").await;
+    assert!(bob.event("refused").await["error"].as_str().unwrap().contains("5000"));
+    assert!(bob.complaint().await.contains("5000"));
+    assert_eq!(alice.event("line").await["text"], "still here");
+    bob.close_stdin();
+    alice.say("and I").await;
+    assert_eq!(bob.event("line").await["text"], "and I");
+
+    bob.signal("TERM");
+    let down = alice.event("down").await;
+    assert_eq!((&down["by"], &down["reason"]), (&"remote".into(), &"quitting".into()));
+    assert_eq!(bob.end().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_node_tells_people_who_comes_and_goes() {
+    let folder = TempDir::new().unwrap();
+    let (key, peer_key) = (path(&folder, "a"), path(&folder, "b"));
+    let mut alice = peerage(&["node", "--listen", "127.0.0.1:0", "--key", &key]);
+    let enode = alice.line_with("enode://").await;
+    let (bob, _) = node(&peer_key, &["--peer", &enode]).await;
+    alice.line_with("is up (inbound)").await;
+    bob.signal("INT");
+    assert!(alice.line_with("is down").await.contains("quitting"));
+    alice.signal("INT");
+    assert_eq!(alice.end().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_start_leaves_no_key_behind() {
+    let folder = TempDir::new().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let key = path(&folder, "key");
+    refused(&["node", "--listen", &listen, "--key", &key], &format!("cannot listen on {listen}")).await;
+    assert!(!Path::new(&key).exists());
+}
+
+#[tokio::test]
+async fn keys_are_made_shown_and_never_overwritten() {
+    let folder = TempDir::new().unwrap();
+    let key = path(&folder, "key");
+    let made = run(&["key", "new", &key, "--json"]).await;
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let id = object(&made.stdout[0])["id"].clone();
+    let before = fs::read(&key).unwrap();
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+
+    refused(&["key", "new", &key], "it exists already").await;
+    assert_eq!(fs::read(&key).unwrap(), before);
+
+    let shown = run(&["key", "show", &key]).await;
+    assert_eq!(shown.stdout, [format!("node id {}", id.as_str().unwrap())]);
+    let secret = String::from_utf8(before).unwrap();
+    assert!(!format!("{made:?}{shown:?}").contains(secret.trim()));
+
+    fs::write(&key, "junk\n").unwrap();
+    refused(&["key", "show", &key], &key).await;
+    refused(&["node", "--listen", "127.0.0.1:0", "--key", &key], &key).await;
+    assert_eq!(fs::read(&key).unwrap(), b"junk\n");
+    refused(&["key", "show", &path(&folder, "none")], "no key file").await;
+}
+
+#[tokio::test]
+async fn malformed_arguments_are_refused_in_one_sentence() {
+    let enode = |id: &str, place: &str| format!("enode://{id}@{place}");
+    let not_hex = "z".repeat(128);
+    for (address, part) in [
+        (enode(&not_hex, "127.0.0.1:1"), "node id"),
+        (enode("ab", "127.0.0.1:1"), "128 lower-case hex digits"),
+        (enode(&"0".repeat(128), "127.0.0.1:1"), "point on secp256k1"),
+        (enode(ID, "127.0.0.1"), "port"),
+        (enode(ID, "127.0.0.1:0"), "port"),
+        (enode(ID, "127.0.0.1:70000"), "port"),
+        (enode(ID, "a b:1"), "host"),
+        ("enode://127.0.0.1:1".into(), "node id"),
+        ("nonsense".into(), "enode://ID@HOST:PORT"),
+    ] {
+        refused(&["probe", &address], part).await;
+    }
+    let memory = format!("memory:{ID}");
+    refused(&["probe", &memory], "enode://").await;
+    refused(&["node", "--peer", "nonsense"], "--peer").await;
+    refused(&["node", "--listen", "nonsense"], "--listen").await;
+    refused(&["devnet", "--nodes", "1"], "2..=512").await;
+    refused(&["devnet", "--for", "soon"], "10s").await;
+    refused(&["devnet", "--transport", "udp"], "rlpx, memory").await;
+    refused(&["probe"], "<ENODE>").await;
+    refused(&["nonsense"], "nonsense").await;
+}
+
+/// Probes `enode`, which must fail in `layer`, and returns the sentence.
+async fn failing_probe(enode: &str, layer: &str) -> String {
+    let ended = run(&["probe", enode, "--timeout", "300ms", "--json"]).await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let objects: Vec<Value> = ended.stdout.iter().map(|line| object(line)).collect();
+    let end = objects.iter().find(|object| object["event"] == "ended").unwrap();
+    assert_eq!(end["layer"], layer, "{end}");
+    let error = objects.last().unwrap()["error"].as_str().unwrap().to_owned();
+    assert!(error.contains(&format!("{layer} layer")), "{error}");
+    error
+}
+
+#[tokio::test]
+async fn a_probe_names_the_layer_that_failed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let enode = format!("enode://{ID}@{}", listener.local_addr().unwrap());
+    // The backlog accepts; nobody answers.
+    assert!(failing_probe(&enode, "ecies").await.contains("within 300ms"));
+
+    let garbage = async {
+        let _silent = listener.accept().await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(&[0xff; 4096]).await.unwrap();
+        let mut sink = Vec::new();
+        // However the prober hangs up is fine.
+        let _ = stream.read_to_end(&mut sink).await;
+    };
+    let (error, ()) =
+        soon("both ends", async { tokio::join!(failing_probe(&enode, "ecies"), garbage) }).await;
+    assert!(error.contains("handshake too large"), "{error}");
+
+    drop(listener);
+    assert!(failing_probe(&enode, "tcp").await.contains("connection refused"));
+    let ended = run(&["probe", &enode]).await;
+    assert_eq!((ended.code, ended.stderr.len()), (Some(1), 1), "{ended:?}");
+}
