@@ -139,9 +139,11 @@ fn give_back(buffer: &mut BytesMut, peak_bytes: &mut usize) {
 pub(in crate::transport) fn stream_broke(error: &io::Error) -> Closed {
     let label = match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection_refused",
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
-            "connection_reset"
-        }
+        // Not connected is what a socket says of itself once the peer's reset has been read.
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::NotConnected => "connection_reset",
         io::ErrorKind::TimedOut => "connection_timed_out",
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "unreachable",
         io::ErrorKind::UnexpectedEof => "truncated",
