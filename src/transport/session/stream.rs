@@ -147,9 +147,10 @@ pub(in crate::transport) fn stream_broke(error: &io::Error) -> Closed {
         io::ErrorKind::TimedOut => "connection_timed_out",
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "unreachable",
         io::ErrorKind::UnexpectedEof => "truncated",
-        _ => "io_error",
+        _ => return Closed::stream("io_error", error.to_string()),
     };
-    Closed::stream(label, error.to_string())
+    // The label says it all; the system's own words would only repeat it.
+    Closed::stream(label, "")
 }
 
 /// The peer closed its end: in the middle of a message, or between two.
