@@ -1,18 +1,29 @@
 //! Reads packets and delivers them, until the connection ends.
 
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::futures::Notified;
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep_until};
 
 use super::{BoundChannel, Shared};
-use crate::channel::{Delivery, Link};
+use crate::channel::{Delivery, DropReason, Inbound, Link};
 use crate::event::{Blame, Closed, DisconnectReason, Layer};
 use crate::message::{Frame, Packet};
 use crate::rlpx::{Keepalive, KeepaliveAction, PingAnswer};
 use crate::transport::PacketReader;
 
+/// A frame for which its channel has no room. Nothing more is read until it has.
+struct Held<'a> {
+    frame: Frame,
+    inbound: &'a Arc<dyn Inbound>,
+    room: Pin<Box<Notified<'a>>>,
+}
+
 /// Reads until the link ends; a link that drains is read until its last byte is written.
 ///
-/// Cancel-safe at every await but for a packet in delivery.
+/// Dropping it loses what is held.
 pub(super) async fn run<R: PacketReader>(
     reader: &mut R,
     shared: &Shared,
@@ -23,71 +34,102 @@ pub(super) async fn run<R: PacketReader>(
     let mut timer = std::pin::pin!(sleep_until(keepalive.next_timeout().into()));
     let mut dropped = std::pin::pin!(link.dropped());
     let mut written = std::pin::pin!(link.all_written());
+    let mut held: Option<Held<'_>> = None;
     loop {
         // Ends first, then timers, then data; reading gives way to other tasks by the runtime's budget.
-        tokio::select! {
+        let outcome = tokio::select! {
             biased;
-            () = &mut dropped => return,
-            () = &mut written => return,
+            () = &mut dropped => break,
+            () = &mut written => break,
             () = &mut timer => {
-                match keepalive.on_timeout(Instant::now().into_std()) {
-                    KeepaliveAction::SendPing => { link.push_control(Packet::Ping); }
-                    KeepaliveAction::Idle => { link.close(idle()); return; }
-                    KeepaliveAction::Nothing => {}
-                }
+                let outcome = on_timer(&mut keepalive, link, held.is_some());
                 timer.as_mut().reset(keepalive.next_timeout().into());
+                outcome.map(|()| held.take())
             }
-            packet = reader.read() => {
-                let outcome = match packet {
-                    Ok(packet) => on_packet(packet, &mut keepalive, link, inbounds).await,
-                    Err(closed) => Err(closed),
-                };
-                if let Err(closed) = outcome {
-                    link.close(closed);
-                    return;
+            () = room(&mut held) => match held.take() {
+                Some(Held { frame, .. }) => {
+                    keepalive.on_received(Instant::now().into_std());
+                    deliver(frame, link, inbounds)
                 }
+                None => Ok(None),
+            },
+            packet = reader.read(), if held.is_none() => {
                 consume_budget().await;
+                packet.and_then(|packet| on_packet(packet, &mut keepalive, link, inbounds))
+            }
+        };
+        match outcome {
+            Ok(now_held) => held = now_held,
+            Err(closed) => {
+                link.close(closed);
+                break;
             }
         }
     }
+    if let Some(Held { inbound, .. }) = held {
+        inbound.counters().add_dropped(DropReason::InboundFull, 1);
+    }
 }
 
-async fn on_packet(
+/// Waits for room for what is held; for ever if nothing is.
+async fn room(held: &mut Option<Held<'_>>) {
+    match held {
+        Some(held) => held.room.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn on_timer(keepalive: &mut Keepalive, link: &Link, deaf: bool) -> Result<(), Closed> {
+    let now = Instant::now().into_std();
+    if deaf {
+        // It is we who do not read: the peer's silence is our own. Our pings tell it that we live.
+        keepalive.on_received(now);
+    }
+    match keepalive.on_timeout(now) {
+        KeepaliveAction::SendPing => {
+            link.push_control(Packet::Ping);
+            Ok(())
+        }
+        KeepaliveAction::Idle => Err(idle()),
+        KeepaliveAction::Nothing => Ok(()),
+    }
+}
+
+fn on_packet<'a>(
     packet: Packet,
     keepalive: &mut Keepalive,
     link: &Link,
-    inbounds: &[BoundChannel],
-) -> Result<(), Closed> {
+    inbounds: &'a [BoundChannel],
+) -> Result<Option<Held<'a>>, Closed> {
     let now = Instant::now().into_std();
     keepalive.on_received(now);
     match packet {
-        Packet::Frame(frame) => deliver(frame, link, inbounds).await,
+        Packet::Frame(frame) => return deliver(frame, link, inbounds),
         Packet::Ping => {
             if keepalive.on_ping(now) == PingAnswer::Pong {
                 // A full control lane means that the peer does not read its answers: it needs no more of them.
                 link.push_control(Packet::Pong);
             }
-            Ok(())
         }
         Packet::Pong => {
             // The round trip is ping's to measure; here a pong is a sign of life.
             let _ = keepalive.on_pong(now);
-            Ok(())
         }
     }
+    Ok(None)
 }
 
-async fn deliver(frame: Frame, link: &Link, inbounds: &[BoundChannel]) -> Result<(), Closed> {
+/// Delivers a frame, or gives it back to be held until there is room.
+fn deliver<'a>(frame: Frame, link: &Link, inbounds: &'a [BoundChannel]) -> Result<Option<Held<'a>>, Closed> {
     let found = inbounds.iter().find(|bound| bound.inbound.spec().id == frame.channel);
     let Some(BoundChannel { version, inbound }) = found else {
         return Err(channel_fault("channel_not_shared", frame.channel.to_string()));
     };
+    let mut room = None;
     loop {
-        let mut room = std::pin::pin!(inbound.room());
-        room.as_mut().enable();
         let now = Instant::now().into_std();
         match inbound.deliver(now, link.peer(), link.conn, *version, frame.code, &frame.payload) {
-            Delivery::Done => return Ok(()),
+            Delivery::Done => return Ok(None),
             Delivery::Malformed(error) => {
                 let detail = format!("channel `{}`, code {}: {error}", frame.channel, frame.code);
                 return Err(channel_fault("malformed_message", detail));
@@ -95,10 +137,14 @@ async fn deliver(frame: Frame, link: &Link, inbounds: &[BoundChannel]) -> Result
             Delivery::Disconnect => {
                 return Err(channel_fault("inbound_overflow", frame.channel.to_string()));
             }
-            Delivery::Full => tokio::select! {
-                biased;
-                () = link.closing() => return Ok(()),
-                () = room => {}
+            Delivery::Full => match room.take() {
+                Some(room) => return Ok(Some(Held { frame, inbound, room })),
+                // Once more, now that no notice of room can be missed.
+                None => {
+                    let mut notice = Box::pin(inbound.room());
+                    notice.as_mut().enable();
+                    room = Some(notice);
+                }
             },
         }
     }
