@@ -166,7 +166,8 @@ fn a_peer_queue_that_cannot_hold_the_largest_message_is_not_built() {
 
 #[test]
 fn zero_and_endless_settings_are_refused_by_name() {
-    let times: [(&str, fn(&mut RouterConfig) -> &mut Duration); 3] = [
+    type Field = fn(&mut RouterConfig) -> &mut Duration;
+    let times: [(&str, Field); 3] = [
         ("handshake_timeout", |config| &mut config.handshake_timeout),
         ("write_stall", |config| &mut config.write_stall),
         ("drain_timeout", |config| &mut config.drain_timeout),
