@@ -45,6 +45,9 @@ pub(crate) struct Link {
 
 struct State {
     queue: FairQueue<ChannelId, Packet>,
+    /// For each channel, how many frames the writer has taken and not yet written.
+    taken: Vec<u64>,
+    settled: bool,
     writer_waits: bool,
     end: Option<End>,
 }
@@ -79,12 +82,14 @@ impl Link {
             let opened = queue.open_flow(channel.id, channel.flow);
             debug_assert!(opened.is_ok(), "channel {} declared twice", channel.id);
         }
+        let taken = vec![0; channels.len()];
+        let state = State { queue, taken, settled: false, writer_waits: false, end: None };
         Self {
             conn,
             direction,
             far_end,
             channels,
-            state: Mutex::new(State { queue, writer_waits: false, end: None }),
+            state: Mutex::new(state),
             writable: Notify::new(),
             room: Notify::new(),
             closing: CancellationToken::new(),
@@ -109,6 +114,13 @@ impl Link {
     pub(crate) fn depth(&self) -> (usize, usize) {
         let state = self.lock();
         (state.queue.len(), state.queue.bytes())
+    }
+
+    /// Frames that were accepted and are neither written nor lost.
+    pub(crate) fn unwritten(&self) -> u64 {
+        let state = self.lock();
+        let queued = self.channels.iter().map(|channel| state.queue.flow_len(channel.id) as u64);
+        queued.sum::<u64>() + state.taken.iter().sum::<u64>()
     }
 
     /// Queues a frame. Never waits.
@@ -168,6 +180,11 @@ impl Link {
         while drained && bytes < max_bytes {
             let Some(popped) = state.queue.pop(now) else { break };
             bytes += popped.bytes.max(1);
+            if let Packet::Frame(Frame { channel, .. }) = &popped.item
+                && let Some(at) = self.position(*channel)
+            {
+                state.taken[at] += 1;
+            }
             batch.push(popped.item);
         }
         if !batch.is_empty() {
@@ -180,6 +197,25 @@ impl Link {
         }
         state.writer_waits = true;
         None
+    }
+
+    /// Counts a batch as written. Of a batch that broke, part may have arrived; it is not counted here, and so
+    /// [`Link::settle`] counts all of it as lost, which errs on the honest side.
+    pub(crate) fn wrote(&self, batch: &[Packet]) {
+        let mut state = self.lock();
+        if state.settled {
+            return;
+        }
+        for packet in batch {
+            let Packet::Frame(frame) = packet else { continue };
+            let Some(at) = self.position(frame.channel) else { continue };
+            state.taken[at] -= 1;
+            self.channels[at].counters.add_sent(frame.payload.len());
+        }
+    }
+
+    fn position(&self, id: ChannelId) -> Option<usize> {
+        self.channels.iter().position(|channel| channel.id == id)
     }
 
     /// Ends the link. The first end counts; returns whether this was it. What is queued is dropped.
@@ -252,12 +288,13 @@ impl Link {
     /// Drops what is left and counts all that was lost on this link. Call it once, at the very end.
     pub(crate) fn settle(&self, reason: DropReason) -> u64 {
         let mut state = self.lock();
+        state.settled = true;
         let mut lost = 0;
-        for channel in &self.channels {
+        for (at, channel) in self.channels.iter().enumerate() {
             let Some(stats) = state.queue.close_flow(channel.id) else { continue };
-            let queued = stats.dropped(queue::DropReason::FlowClosed).messages;
-            lost += queued;
-            channel.counters.add_dropped(reason, queued);
+            let unwritten = stats.dropped(queue::DropReason::FlowClosed).messages + state.taken[at];
+            lost += unwritten;
+            channel.counters.add_dropped(reason, unwritten);
             let stale = stats.dropped(queue::DropReason::Stale).messages;
             channel.counters.add_dropped(DropReason::Stale, stale);
             let cancelled = stats.dropped(queue::DropReason::Cancelled).messages;

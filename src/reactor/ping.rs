@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::channel::{Channel, Envelope, PeerUpdates};
 use crate::id::NodeId;
+use crate::message::Message;
 use crate::peer::PeerUpdate;
 
 crate::protocol! {
@@ -78,9 +79,14 @@ pub async fn run(
 impl<F: FnMut(NodeId, Measured) + Send> Pinger<F> {
     fn on_update(&mut self, update: &PeerUpdate) {
         match update {
-            PeerUpdate::Up { peer, .. } => self.peers.insert(*peer, None),
-            PeerUpdate::Down { peer, .. } => self.peers.remove(peer),
-        };
+            PeerUpdate::Up { peer, channels, .. } if channels.contains(&Ping::CHANNEL) => {
+                self.peers.insert(*peer, None);
+            }
+            PeerUpdate::Up { .. } => {}
+            PeerUpdate::Down { peer, .. } => {
+                self.peers.remove(peer);
+            }
+        }
     }
 
     fn on_tick(&mut self, now: Instant) {

@@ -1,5 +1,6 @@
 //! Accepts what a transport brings, for as long as the node runs.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio::time::sleep;
 use super::connection;
 use super::erased::{AnyIncoming, AnyTransport};
 use super::events::About;
-use super::{AcceptError, Closed, Direction, DisconnectReason, Shared};
+use super::{AcceptError, Closed, Direction, DisconnectReason, Endpoint, Shared};
 use crate::event::{Blame, EventKind, Layer};
 
 /// First and longest pause after the system failed to accept.
@@ -55,15 +56,9 @@ async fn next(
 async fn on_incoming(shared: &Arc<Shared>, incoming: Box<dyn AnyIncoming>) {
     let endpoint = incoming.remote();
     let about = About { direction: Some(Direction::Inbound), ..About::default() };
-    let admitted = if shared.address_filter.as_ref().is_some_and(|filter| !filter(&endpoint)) {
-        Err(Closed::local(
-            Layer::PeerManager,
-            Blame::Incompatible,
-            DisconnectReason::Useless,
-            "address_filtered",
-        ))
-    } else {
-        shared.mailbox.incoming(endpoint.clone()).await
+    let admitted = match filter(shared, &endpoint) {
+        Ok(()) => shared.mailbox.incoming(endpoint.clone()).await,
+        Err(closed) => Err(closed),
     };
     match admitted {
         Ok(conn) => {
@@ -75,5 +70,20 @@ async fn on_incoming(shared: &Arc<Shared>, incoming: Box<dyn AnyIncoming>) {
         }
         // Nothing was proved yet, so nothing is said: the stream is simply closed.
         Err(closed) => shared.events.emit(about, EventKind::Failed { closed }),
+    }
+}
+
+/// Asks the user's filter, whose panic ends this connection and nothing else.
+fn filter(shared: &Shared, endpoint: &Endpoint) -> Result<(), Closed> {
+    let Some(filter) = &shared.address_filter else { return Ok(()) };
+    match catch_unwind(AssertUnwindSafe(|| filter(endpoint))) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Closed::local(
+            Layer::PeerManager,
+            Blame::Incompatible,
+            DisconnectReason::Useless,
+            "address_filtered",
+        )),
+        Err(_panic) => Err(connection::bug("address_filter_panicked")),
     }
 }

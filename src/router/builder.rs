@@ -22,6 +22,7 @@ use crate::event::Observer;
 use crate::id::NodeId;
 use crate::message::{ChannelSpec, Message};
 use crate::peer::{self, AddError, PeerManager, Source, Store};
+use crate::queue::charge;
 use crate::rlpx::{CapabilityError, INFO_CHANNEL, check_channels};
 use crate::transport::{Offer, Transport};
 
@@ -217,7 +218,8 @@ impl Builder {
     ///
     /// [`BuildError`] names what is wrong.
     pub fn build(mut self) -> Result<Router, BuildError> {
-        let peer_queue = self.config.check()?;
+        let largest = self.inbounds.iter().map(|inbound| charge(inbound.spec().max_bytes)).max();
+        let peer_queue = self.config.check(largest.unwrap_or(0))?;
         if self.transports.is_empty() {
             return Err(BuildError::NoTransport);
         }

@@ -47,8 +47,9 @@ impl RouterConfig {
         }
     }
 
-    /// Checks the numbers; gives the bounds of a peer's queue.
-    pub(super) fn check(&self) -> Result<QueueConfig, ConfigError> {
+    /// Checks the numbers; gives the bounds of a peer's queue, which must hold a message that is charged
+    /// `largest` bytes.
+    pub(super) fn check(&self, largest: usize) -> Result<QueueConfig, ConfigError> {
         let times = [
             ("handshake_timeout", self.handshake_timeout),
             ("write_stall", self.write_stall),
@@ -62,6 +63,10 @@ impl RouterConfig {
         }
         let info = Info { network: self.network.clone(), services: self.services.clone() };
         info.check().map_err(|error| ConfigError { field: "network or services", why: error.to_string() })?;
+        if self.peer_queue.bytes < largest {
+            let why = format!("{} bytes do not hold the largest message, {largest}", self.peer_queue.bytes);
+            return Err(ConfigError { field: "peer_queue", why });
+        }
         QueueConfig::new(self.peer_queue.messages, self.peer_queue.bytes)
             .map_err(|error| ConfigError { field: "peer_queue", why: error.to_string() })
     }

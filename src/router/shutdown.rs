@@ -59,8 +59,9 @@ pub(super) async fn run(router: Router) -> Report {
     let (connections, queued) = drain(&shared, began);
 
     shared.connections.close();
-    // The writers keep the drain deadline themselves; after it they need time for their farewells.
-    let deadline = began + shared.config.drain_timeout + FAREWELL * 2;
+    // The writers keep the drain deadline themselves. After it they have one time for their farewells, and the
+    // readers another to see the peer close; whoever takes longer than both is ended.
+    let deadline = began + shared.config.drain_timeout + FAREWELL * 3;
     let mut clean = timeout_at(deadline, shared.connections.wait()).await.is_ok();
     shared.kill.cancel();
     shared.connections.wait().await;
@@ -85,7 +86,7 @@ fn drain(shared: &Shared, began: Instant) -> (usize, u64) {
     let mut queued = 0;
     for link in links.iter() {
         link.close_after_drain(quitting(), until);
-        queued += link.depth().0 as u64;
+        queued += link.unwritten();
     }
     (links.len(), queued)
 }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::erased::AnyConnection;
 use super::events::About;
 use super::manager::Request;
-use super::{Closed, ConnId, Direction, DisconnectReason, Shared};
+use super::{Closed, ConnId, Direction, DisconnectReason, NodeId, Shared};
 use crate::channel::{DropReason, FarEnd, Inbound, Link, LinkChannel};
 use crate::event::{Blame, EventKind, Layer};
 use crate::id::ChannelId;
@@ -77,13 +77,7 @@ async fn fail(shared: &Shared, about: About, closed: Closed) {
 async fn admit(shared: Arc<Shared>, conn: ConnId, direction: Direction, connection: Box<dyn AnyConnection>) {
     let info = connection.info().clone();
     let about = About { conn: Some(conn), peer: Some(info.peer), direction: Some(direction) };
-    if shared.identity_filter.as_ref().is_some_and(|filter| !filter(&info.peer)) {
-        let closed = Closed::local(
-            Layer::PeerManager,
-            Blame::Incompatible,
-            DisconnectReason::Useless,
-            "identity_filtered",
-        );
+    if let Err(closed) = filter(&shared, &info.peer) {
         fail(&shared, about, closed.clone()).await;
         return connection.refuse(closed.reason).await;
     }
@@ -97,6 +91,21 @@ async fn admit(shared: Arc<Shared>, conn: ConnId, direction: Direction, connecti
             shared.events.emit(about, EventKind::Failed { closed: closed.clone() });
             connection.refuse(closed.reason).await;
         }
+    }
+}
+
+/// Asks the user's filter, whose panic ends this connection and nothing else.
+fn filter(shared: &Shared, peer: &NodeId) -> Result<(), Closed> {
+    let Some(filter) = &shared.identity_filter else { return Ok(()) };
+    match std::panic::catch_unwind(AssertUnwindSafe(|| filter(peer))) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Closed::local(
+            Layer::PeerManager,
+            Blame::Incompatible,
+            DisconnectReason::Useless,
+            "identity_filtered",
+        )),
+        Err(_panic) => Err(bug("identity_filter_panicked")),
     }
 }
 
@@ -164,7 +173,7 @@ async fn finish(shared: &Shared, link: &Link) {
 }
 
 /// Our own fault, made visible instead of silent.
-fn bug(label: &'static str) -> Closed {
+pub(super) fn bug(label: &'static str) -> Closed {
     Closed::local(Layer::Node, Blame::Ourselves, DisconnectReason::Requested, label)
 }
 

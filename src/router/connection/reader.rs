@@ -1,11 +1,15 @@
 //! Reads packets and delivers them, until the connection ends.
 
+use std::pin::Pin;
+use std::sync::Arc;
+
 use futures::FutureExt;
-use tokio::task::coop::consume_budget;
+use tokio::sync::futures::Notified;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::{BoundChannel, Shared};
-use crate::channel::{Delivery, DropReason, Link};
+use crate::channel::{Delivery, DropReason, Inbound, Link};
 use crate::event::{Blame, Closed, DisconnectReason, Layer};
 use crate::message::{Frame, Packet};
 use crate::rlpx::{Keepalive, KeepaliveAction, PingAnswer};
@@ -14,9 +18,16 @@ use crate::transport::PacketReader;
 /// How many packets are taken at most before ends and timers are looked at again.
 const BURST: usize = 64;
 
+/// A frame for which its channel has no room. Nothing more is read until it has.
+struct Held<'a> {
+    frame: Frame,
+    inbound: &'a Arc<dyn Inbound>,
+    room: Pin<Box<Notified<'a>>>,
+}
+
 /// Reads until the link ends; a link that drains is read until its last byte is written.
 ///
-/// Cancel-safe at every await but for a packet in delivery.
+/// Dropping it loses what is held.
 pub(super) async fn run<R: PacketReader>(
     reader: &mut R,
     shared: &Shared,
@@ -27,124 +38,143 @@ pub(super) async fn run<R: PacketReader>(
     let mut timer = std::pin::pin!(sleep_until(keepalive.next_timeout().into()));
     let mut dropped = std::pin::pin!(link.dropped());
     let mut written = std::pin::pin!(link.all_written());
+    let mut held: Option<Held<'_>> = None;
     loop {
-        // Ends first, then timers, then data; reading gives way to other tasks by the runtime's budget.
-        tokio::select! {
+        // Ends first, then timers, then data; reading gives way after each burst.
+        let outcome = tokio::select! {
             biased;
-            () = &mut dropped => return,
-            () = &mut written => return,
+            () = &mut dropped => break,
+            () = &mut written => break,
             () = &mut timer => {
-                match keepalive.on_timeout(Instant::now().into_std()) {
-                    KeepaliveAction::SendPing => { link.push_control(Packet::Ping); }
-                    KeepaliveAction::Idle => { link.close(idle()); return; }
-                    KeepaliveAction::Nothing => {}
-                }
+                let outcome = on_timer(&mut keepalive, link, held.is_some());
                 timer.as_mut().reset(keepalive.next_timeout().into());
+                outcome.map(|()| held.take())
             }
-            packet = reader.read() => {
-                if let Err(closed) = on_packets(packet, reader, &mut keepalive, link, inbounds).await {
-                    link.close(closed);
-                    return;
+            () = room(&mut held) => match held.take() {
+                Some(Held { frame, .. }) => {
+                    keepalive.on_received(Instant::now().into_std());
+                    deliver(frame, link, inbounds)
                 }
-                consume_budget().await;
+                None => Ok(None),
+            },
+            packet = reader.read(), if held.is_none() => {
+                on_packets(packet, reader, &mut keepalive, link, inbounds).await
+            }
+        };
+        match outcome {
+            Ok(now_held) => held = now_held,
+            Err(closed) => {
+                link.close(closed);
+                break;
             }
         }
     }
+    if let Some(Held { inbound, .. }) = held {
+        inbound.counters().add_dropped(DropReason::InboundFull, 1);
+    }
 }
 
-/// Takes a packet and those that have come with it, up to [`BURST`].
-async fn on_packets<R: PacketReader>(
+/// Takes a packet and those that have come with it, up to [`BURST`] or until one has to be held. Polling every end
+/// and timer between two small packets would cost more than the packets do.
+async fn on_packets<'a, R: PacketReader>(
     first: Result<Packet, Closed>,
     reader: &mut R,
     keepalive: &mut Keepalive,
     link: &Link,
-    inbounds: &[BoundChannel],
-) -> Result<(), Closed> {
-    on_packet(first?, keepalive, link, inbounds).await?;
+    inbounds: &'a [BoundChannel],
+) -> Result<Option<Held<'a>>, Closed> {
+    let mut held = on_packet(first?, keepalive, link, inbounds)?;
     for _ in 1..BURST {
-        if link.is_closing() {
-            break;
+        if held.is_some() || link.is_closing() {
+            return Ok(held);
         }
         // Reading is cancel-safe: what has not come yet is waited for by the caller.
         match reader.read().now_or_never() {
-            Some(packet) => on_packet(packet?, keepalive, link, inbounds).await?,
-            None => break,
+            Some(packet) => held = on_packet(packet?, keepalive, link, inbounds)?,
+            None => return Ok(None),
         }
     }
-    Ok(())
+    // More has come than one turn takes: the writer and the receivers come first.
+    yield_now().await;
+    Ok(held)
 }
 
-async fn on_packet(
+/// Waits for room for what is held; for ever if nothing is.
+async fn room(held: &mut Option<Held<'_>>) {
+    match held {
+        Some(held) => held.room.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn on_timer(keepalive: &mut Keepalive, link: &Link, deaf: bool) -> Result<(), Closed> {
+    let now = Instant::now().into_std();
+    if deaf {
+        // It is we who do not read: the peer's silence is our own. Our pings tell it that we live.
+        keepalive.on_received(now);
+    }
+    match keepalive.on_timeout(now) {
+        KeepaliveAction::SendPing => {
+            link.push_control(Packet::Ping);
+            Ok(())
+        }
+        KeepaliveAction::Idle => Err(idle()),
+        KeepaliveAction::Nothing => Ok(()),
+    }
+}
+
+fn on_packet<'a>(
     packet: Packet,
     keepalive: &mut Keepalive,
     link: &Link,
-    inbounds: &[BoundChannel],
-) -> Result<(), Closed> {
+    inbounds: &'a [BoundChannel],
+) -> Result<Option<Held<'a>>, Closed> {
     let now = Instant::now().into_std();
     keepalive.on_received(now);
     match packet {
-        Packet::Frame(frame) => deliver(now, frame, link, inbounds).await,
+        Packet::Frame(frame) => return deliver(frame, link, inbounds),
         Packet::Ping => {
             if keepalive.on_ping(now) == PingAnswer::Pong {
                 // A full control lane means that the peer does not read its answers: it needs no more of them.
                 link.push_control(Packet::Pong);
             }
-            Ok(())
         }
         Packet::Pong => {
             // The round trip is ping's to measure; here a pong is a sign of life.
             let _ = keepalive.on_pong(now);
-            Ok(())
         }
     }
+    Ok(None)
 }
 
-/// Delivers a frame; waits for room where the channel says so.
-async fn deliver(
-    now: std::time::Instant,
-    frame: Frame,
-    link: &Link,
-    inbounds: &[BoundChannel],
-) -> Result<(), Closed> {
-    let Some(bound) = inbounds.iter().find(|bound| bound.id == frame.channel) else {
+/// Delivers a frame, or gives it back to be held until there is room.
+fn deliver<'a>(frame: Frame, link: &Link, inbounds: &'a [BoundChannel]) -> Result<Option<Held<'a>>, Closed> {
+    let found = inbounds.iter().find(|bound| bound.id == frame.channel);
+    let Some(BoundChannel { version, inbound, .. }) = found else {
         return Err(channel_fault("channel_not_shared", frame.channel.to_string()));
     };
-    if let Some(done) = try_deliver(now, &frame, link, bound) {
-        return done;
-    }
+    let mut room = None;
     loop {
-        // Listening for room before trying, lest it comes in between.
-        let mut room = std::pin::pin!(bound.inbound.room());
-        room.as_mut().enable();
-        if let Some(done) = try_deliver(Instant::now().into_std(), &frame, link, bound) {
-            return done;
-        }
-        tokio::select! {
-            biased;
-            () = link.closing() => {
-                bound.inbound.counters().add_dropped(DropReason::InboundFull, 1);
-                return Ok(());
+        let now = Instant::now().into_std();
+        match inbound.deliver(now, link.peer(), link.conn, *version, frame.code, &frame.payload) {
+            Delivery::Done => return Ok(None),
+            Delivery::Malformed(error) => {
+                let detail = format!("channel `{}`, code {}: {error}", frame.channel, frame.code);
+                return Err(channel_fault("malformed_message", detail));
             }
-            () = room => {}
+            Delivery::Disconnect => {
+                return Err(channel_fault("inbound_overflow", frame.channel.to_string()));
+            }
+            Delivery::Full => match room.take() {
+                Some(room) => return Ok(Some(Held { frame, inbound, room })),
+                // Once more, now that no notice of room can be missed.
+                None => {
+                    let mut notice = Box::pin(inbound.room());
+                    notice.as_mut().enable();
+                    room = Some(notice);
+                }
+            },
         }
-    }
-}
-
-/// Delivers a frame, unless its channel waits for room.
-fn try_deliver(
-    now: std::time::Instant,
-    frame: &Frame,
-    link: &Link,
-    BoundChannel { version, inbound, .. }: &BoundChannel,
-) -> Option<Result<(), Closed>> {
-    match inbound.deliver(now, link.peer(), link.conn, *version, frame.code, &frame.payload) {
-        Delivery::Done => Some(Ok(())),
-        Delivery::Full => None,
-        Delivery::Malformed(error) => {
-            let detail = format!("channel `{}`, code {}: {error}", frame.channel, frame.code);
-            Some(Err(channel_fault("malformed_message", detail)))
-        }
-        Delivery::Disconnect => Some(Err(channel_fault("inbound_overflow", frame.channel.to_string()))),
     }
 }
 

@@ -3,7 +3,7 @@
 use tokio::time::timeout;
 
 use super::{FAREWELL, Shared};
-use crate::channel::{Batch, DropReason, Link};
+use crate::channel::{Batch, Link};
 use crate::event::{Blame, Closed, DisconnectReason, Layer, Side};
 use crate::message::Packet;
 use crate::transport::PacketWriter;
@@ -38,15 +38,10 @@ async fn write<W: PacketWriter>(
         Ok(()) => flush(writer, shared, link).await,
         Err(closed) => Err(closed),
     };
-    for packet in batch.drain(..) {
-        let Packet::Frame(frame) = packet else { continue };
-        let Some(channel) = link.channel(frame.channel) else { continue };
-        match &flushed {
-            Ok(()) => channel.counters.add_sent(frame.payload.len()),
-            // Part of a broken batch may have arrived; counting all of it as lost errs on the honest side.
-            Err(_) => channel.counters.add_dropped(DropReason::Disconnected, 1),
-        }
+    if flushed.is_ok() {
+        link.wrote(batch);
     }
+    batch.clear();
     flushed
 }
 

@@ -19,10 +19,8 @@ use crate::router::{Shared, dialer};
 /// What the actor counts for the report of a shutdown.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::router) struct Tally {
-    /// Messages that were queued for connections when they ended.
+    /// Messages that were lost with the connections that ended in the shutdown.
     pub(in crate::router) lost: u64,
-    /// Connections that ended in the shutdown.
-    pub(in crate::router) disconnected: usize,
 }
 
 pub(in crate::router) struct ManagerActor {
@@ -55,29 +53,35 @@ impl ManagerActor {
                     None => std::future::pending().await,
                 }
             };
-            // Requests first: `finish` comes only after the last of them, and a due timer loses nothing by
-            // waiting for a mailbox that is bounded.
+            // The end first, lest a reactor that never ceases to report keeps the node alive. Then requests; each
+            // lets one report pass, so that neither starves the other. A due timer loses nothing by waiting,
+            // since `act` looks at the time in every turn.
             tokio::select! {
                 biased;
-                Some(request) = self.mailbox.recv() => self.on_request(&shared, request),
-                Some(report) = self.reports.recv() => self.on_report(&shared, report),
                 () = finish.cancelled() => break,
+                Some(request) = self.mailbox.recv() => {
+                    self.on_request(&shared, request);
+                    if let Ok(report) = self.reports.try_recv() {
+                        self.on_report(&shared, report);
+                    }
+                }
+                Some(report) = self.reports.recv() => self.on_report(&shared, report),
                 () = timer => {}
             }
         }
+        // Every connection has told its end before `finish`; no more than one mailbox is left to read.
+        self.mailbox.close();
+        while let Some(request) = self.mailbox.recv().await {
+            self.on_request(&shared, request);
+        }
+        self.drain_outputs(&shared);
         self.tally
     }
 
     /// Carries out all that the manager has decided; says when it wants to be asked again.
     fn act(&mut self, shared: &Arc<Shared>) -> Option<Instant> {
         let now = Instant::now().into_std();
-        while let Some(output) = self.manager.poll_output() {
-            match output {
-                Output::Update(update) => shared.updates.apply(update),
-                Output::Persist(record) => self.store.persist(record),
-                Output::Forget(peer) => self.store.forget(&peer),
-            }
-        }
+        self.drain_outputs(shared);
         while let Some(eviction) = self.manager.try_evict_next(now) {
             if let Some(link) = self.links.get(&eviction.conn) {
                 link.close(eviction.closed);
@@ -92,6 +96,16 @@ impl ManagerActor {
             return None;
         }
         self.manager.next_wakeup().map(|wakeup| wakeup.at.into())
+    }
+
+    fn drain_outputs(&mut self, shared: &Shared) {
+        while let Some(output) = self.manager.poll_output() {
+            match output {
+                Output::Update(update) => shared.updates.apply(update),
+                Output::Persist(record) => self.store.persist(record),
+                Output::Forget(peer) => self.store.forget(&peer),
+            }
+        }
     }
 
     fn on_request(&mut self, shared: &Shared, request: Request) {
@@ -155,6 +169,13 @@ impl ManagerActor {
         }
         self.links.insert(conn, Arc::clone(link));
         if let Some(old) = admitted.replaces.and_then(|old| self.links.get(&old)) {
+            // What the old connection alone had will never be told to be down.
+            for inbound in &shared.inbounds {
+                let id = inbound.spec().id;
+                if old.channel(id).is_some() && link.channel(id).is_none() {
+                    inbound.peer_down(link.peer());
+                }
+            }
             old.close(refused(DisconnectReason::AlreadyConnected, Blame::Nobody, "replaced"));
         }
         late(self.manager.ready(conn, link.channel_ids(), now));
@@ -171,8 +192,9 @@ impl ManagerActor {
                 }
             }
         }
-        self.tally.lost += lost;
-        self.tally.disconnected += usize::from(shared.stopping.is_cancelled());
+        if shared.stopping.is_cancelled() {
+            self.tally.lost += lost;
+        }
         late(self.manager.disconnected(conn, closed, Instant::now().into_std()));
         shared.events.emit(about(&link), EventKind::Down { closed: closed.clone() });
     }
