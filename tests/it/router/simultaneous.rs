@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use peerage::address::Endpoint;
-use peerage::event::Closed;
+use peerage::event::{Closed, EventKind};
 use peerage::id::{Direction, Protocol};
 use peerage::transport::{AcceptError, Handshake, Incoming, Target, Transport};
 use peerage::{NodeAddress, Router};
@@ -146,6 +146,11 @@ fn a_simultaneous_dial_ends_with_one_connection_for_a_thousand_seeds() {
             let mut b = lagging(&net, second, drawn >> 32, first);
             settle(&mut a, &mut b).await;
             agree(&mut a, &mut b, seed).await;
+            for node in [&a, &b] {
+                // Both keep the same one of two at once: nobody has to come back for a second try.
+                let dials = node.log.count(|kind| matches!(kind, EventKind::Dialing { .. }));
+                assert!(dials <= 1, "seed {seed}: {dials} dials");
+            }
             let ends = [a.handle.ends(), b.handle.ends()];
             let labels: Vec<_> = ends.iter().flat_map(|ends| ends.keys().map(|(_, label)| *label)).collect();
             for node in [a, b] {
