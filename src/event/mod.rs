@@ -121,13 +121,6 @@ pub enum EventKind {
         /// What it did.
         what: String,
     },
-    /// A message was lost, for a reason.
-    Dropped {
-        /// Its channel.
-        channel: ChannelId,
-        /// Why, as in the counters.
-        why: &'static str,
-    },
     /// The node begins to shut down.
     ShuttingDown,
 }
@@ -147,7 +140,6 @@ impl EventKind {
             Self::AcceptFailed { .. } => "accept_failed",
             Self::ReactorPanicked { .. } => "reactor_panicked",
             Self::Misbehaved { .. } => "misbehaved",
-            Self::Dropped { .. } => "dropped",
             Self::ShuttingDown => "shutting_down",
         }
     }

@@ -6,7 +6,7 @@ use peerage::address::{BoxFuture, Endpoint, ResolveError, Resolver};
 use peerage::event::{Blame, DisconnectReason, EventKind, Layer, Side};
 use peerage::id::Direction;
 use peerage::peer::AddError;
-use peerage::router::BuildError;
+use peerage::router::{BuildError, MemoryStore};
 use peerage::transport::{Handshake, Incoming, Offer, Transport};
 use peerage::{NodeAddress, NodeId};
 use std::sync::Arc;
@@ -24,6 +24,7 @@ over_both!(
     an_address_that_no_transport_dials_is_our_own_fault,
     stuck_dials_run_side_by_side,
     ten_handshakes_completed_in_reverse_order_all_come_up,
+    a_restart_on_the_same_store_redials_the_peers_it_knew,
 );
 
 /// A listener that the test plays: its transport, and the address that others dial.
@@ -179,4 +180,24 @@ async fn ten_handshakes_completed_in_reverse_order_all_come_up<W: Wire>(net: Net
         assert_eq!(node.up.len(), peers.len());
     }
     assert_eq!(node.handle.peers().len(), 10);
+}
+
+async fn a_restart_on_the_same_store_redials_the_peers_it_knew<W: Wire>(net: Net<W>) {
+    let store = MemoryStore::new();
+    let known = net.node(2).await;
+    let mut builder = net.builder(1).await;
+    builder.store(store.clone()).peer(known.address());
+    let channel = builder.channel::<Note>().unwrap();
+    let mut first = net.start(builder, channel);
+    first.up(id(2)).await;
+    first.handle.shutdown();
+    assert!(first.task.await.unwrap().clean);
+    assert_eq!(store.records().iter().map(|record| record.id).collect::<Vec<_>>(), [id(2)]);
+
+    let mut builder = net.builder(1).await;
+    builder.store(store);
+    let channel = builder.channel::<Note>().unwrap();
+    let mut second = net.start(builder, channel);
+    second.up(id(2)).await;
+    assert_eq!(second.up[&id(2)].1, Direction::Outbound);
 }
