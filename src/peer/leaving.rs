@@ -78,13 +78,14 @@ impl PeerManager {
 
     /// Dissolves the upgrades of a seat that is given up: the one it makes, and the one made of it.
     ///
-    /// Whoever claimed it keeps its place: the slot that came free is the claimant's.
+    /// Whoever claimed it keeps its place: the slot that came free is the claimant's. If the seat itself stood in for
+    /// a victim that has not left, no slot came free yet, and the claimant waits for that victim in its stead.
     pub(super) fn unlink(&mut self, seat: Seat, claimant: Option<ConnId>) {
         if let Some(victim) = seat.victim {
-            self.update_live(&victim, |live| live.claimant = None);
+            self.update_live(&victim, |live| live.claimant = claimant);
         }
         if let Some(claimant) = claimant {
-            self.update_seat(claimant, |seat| seat.victim = None);
+            self.update_seat(claimant, |claiming| claiming.victim = seat.victim);
         }
     }
 

@@ -174,3 +174,46 @@ fn without_a_limit_nobody_is_evicted() {
     bench.accept(id(5)).unwrap();
     assert_eq!(bench.evict(), None);
 }
+
+#[test]
+fn an_upgrade_of_an_upgrade_waits_for_the_first_victim_when_the_second_leaves() {
+    let (mut bench, conns) = connected(ranked(1, 2), &[1]);
+    bench.know(&[id(2)]);
+    let middle = bench.dial_to(id(2));
+    bench.dialed(middle).unwrap();
+    let eviction = bench.evict().unwrap();
+    bench.know(&[id(3)]);
+    let dial = bench.dial_to(id(3));
+    bench.leave(middle);
+    let counts = bench.manager.counts();
+    assert_eq!((counts.outbound, counts.upgrades), (2, 1), "the first victim has not left yet");
+    bench.dialed(dial).unwrap();
+    assert_eq!(bench.evict(), None, "that one is under way");
+    assert_eq!(bench.disconnected(conns[0], &eviction.closed), Report::Applied);
+    let counts = bench.manager.counts();
+    assert_eq!((counts.outbound, counts.upgrades, counts.connected), (1, 0, 1));
+}
+
+#[test]
+fn an_upgrade_of_an_upgrade_waits_for_the_first_victim_when_the_second_is_replaced() {
+    let (weak, middle, strong) = (lesser(0), greater(0), greater(1));
+    let config = Config { priorities: [(middle, 5), (strong, 9)].into(), ..ranked(1, 2) };
+    let mut bench = Bench::new(config);
+    bench.know(&[weak]);
+    let first = bench.connect_to(weak);
+    bench.know(&[middle]);
+    let second = bench.connect_to(middle);
+    let eviction = bench.evict().unwrap();
+    bench.know(&[strong]);
+    let third = bench.dial_to(strong);
+    let incoming = bench.accept(middle).expect("the peer is greater, so its own dial wins");
+    assert_eq!(bench.manager.connection(&middle), Some(incoming));
+    assert_eq!(bench.disconnected(second, &refused()), Report::Late);
+    let counts = bench.manager.counts();
+    assert_eq!((counts.outbound, counts.inbound, counts.upgrades), (2, 1, 1));
+    bench.dialed(third).unwrap();
+    assert_eq!(bench.evict(), None, "the first victim is on its way already");
+    assert_eq!(bench.disconnected(first, &eviction.closed), Report::Applied);
+    let counts = bench.manager.counts();
+    assert_eq!((counts.outbound, counts.inbound, counts.upgrades), (1, 1, 0));
+}
