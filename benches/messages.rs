@@ -84,7 +84,7 @@ impl Pair {
     }
 
     /// Sends `count` messages and waits until all have arrived.
-    #[allow(clippy::disallowed_methods)] // A benchmark measures real time.
+    #[allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
     fn carry(&mut self, count: u64, payload: &Bytes) -> Duration {
         let Self { runtime, sender, receiver, to, .. } = self;
         let started = Instant::now();

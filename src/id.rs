@@ -82,7 +82,7 @@ impl NodeId {
     /// # Panics
     ///
     /// Never: every constructor has checked the point.
-    #[allow(clippy::expect_used)]
+    #[allow(clippy::expect_used, reason = "every constructor has checked the point")]
     pub(crate) fn to_public(self) -> PublicKey {
         PublicKey::from_slice(&self.tagged()).expect("a NodeId is a checked point")
     }
@@ -181,8 +181,12 @@ impl NodeKey {
 
     /// Derives a key from a number, the same each time. **For tests and simulations only**: anybody can
     /// derive it too.
+    ///
+    /// # Panics
+    ///
+    /// If the digest of `seed` is no key, which no seed is known to do.
     #[must_use]
-    #[allow(clippy::expect_used)]
+    #[allow(clippy::expect_used, reason = "one seed in 2^128 would fail, and only in a test")]
     pub fn insecure_from_seed(seed: u64) -> Self {
         use sha3::{Digest, Keccak256};
         let digest: [u8; 32] = Keccak256::new()
@@ -296,6 +300,7 @@ impl Name {
 
     fn as_str(&self) -> &str {
         let len = self.0.iter().position(|&b| b == 0).unwrap_or(8);
+        // Never empty: `new` let only ASCII in.
         std::str::from_utf8(&self.0[..len]).unwrap_or_default()
     }
 }
@@ -318,7 +323,7 @@ impl ChannelId {
     ///
     /// If `name` is not 1 to 8 printable ASCII characters.
     #[must_use]
-    #[allow(clippy::panic)]
+    #[allow(clippy::panic, reason = "the name is the caller's own, and in a `const` this fails the build")]
     pub const fn from_static(name: &'static str) -> Self {
         match Name::new(name) {
             Some(name) => Self(name),
@@ -369,7 +374,7 @@ impl Protocol {
     ///
     /// If `scheme` is not 1 to 8 printable ASCII characters.
     #[must_use]
-    #[allow(clippy::panic)]
+    #[allow(clippy::panic, reason = "the name is the caller's own, and in a `const` this fails the build")]
     pub const fn from_static(scheme: &'static str) -> Self {
         match Name::new(scheme) {
             Some(name) => Self(name),

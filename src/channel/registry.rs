@@ -1,7 +1,7 @@
 //! Who is connected: what senders look up.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 
@@ -20,7 +20,7 @@ pub(crate) struct Registry {
 impl Registry {
     /// Adds a link, in place of an earlier one to the same peer; says whether the registry still takes any.
     pub(crate) fn insert(&self, link: Arc<Link>) -> bool {
-        let mut snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut snapshot = self.lock();
         if self.is_sealed() {
             return false;
         }
@@ -34,7 +34,7 @@ impl Registry {
 
     /// Removes the link of this connection, and says whether it was there; one that has taken its place stays.
     pub(crate) fn remove(&self, peer: NodeId, conn: ConnId) -> bool {
-        let mut snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut snapshot = self.lock();
         let removed = self.by_peer.remove_if(&peer, |_, link| link.conn == conn).is_some();
         if removed {
             *snapshot = Arc::new(snapshot.iter().filter(|link| link.conn != conn).cloned().collect());
@@ -48,17 +48,22 @@ impl Registry {
 
     /// All links, by identity.
     pub(crate) fn all(&self) -> Arc<Vec<Arc<Link>>> {
-        Arc::clone(&self.snapshot.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.lock())
     }
 
     /// Refuses every send and every new link from now on; returns the links that there are.
     pub(crate) fn seal(&self) -> Arc<Vec<Arc<Link>>> {
-        let snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = self.lock();
         self.sealed.store(true, SeqCst);
         Arc::clone(&snapshot)
     }
 
     pub(crate) fn is_sealed(&self) -> bool {
         self.sealed.load(SeqCst)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<Vec<Arc<Link>>>> {
+        // A snapshot is replaced in one step: a poisoned one is still whole.
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

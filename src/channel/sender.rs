@@ -61,7 +61,7 @@ impl<M: Message> Sender<M> {
     /// It is encoded once for each version of the protocol in use among them. A broadcast reaches the peers
     /// that have the channel; peers that lack it are no recipients of it. Nobody is connected to itself: a
     /// message to this node's own identity is refused as [`Refusal::NotConnected`].
-    #[allow(clippy::needless_pass_by_value)] // A message is given away: local delivery takes it whole.
+    #[allow(clippy::needless_pass_by_value, reason = "a message is given away: who sends it is done with it")]
     pub fn try_send(&self, to: impl Into<Recipients>, message: M) -> Outcome {
         let now = tokio::time::Instant::now().into_std();
         let mut encoder = Encoder::new(&message);

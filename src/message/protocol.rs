@@ -50,8 +50,7 @@ macro_rules! protocol {
         $(#[$meta])*
         $vis enum $name {
             $(
-                // A protocol's fields are often said in full by their names.
-                #[allow(missing_docs)]
+                #[allow(missing_docs, reason = "a protocol's fields are often said in full by their names")]
                 $(#[$vmeta])*
                 $variant $( { $( $(#[$fmeta])* $field: $fty ),* } )? $( ( $inner ) )?
             ),+
@@ -75,8 +74,7 @@ macro_rules! protocol {
             const CHANNEL: $crate::id::ChannelId = $crate::id::ChannelId::from_static($channel);
             const VERSIONS: &'static [$crate::message::Version] = &[$crate::message::Version {
                 number: $version,
-                // Checked above to be at most 112.
-                #[allow(clippy::cast_possible_truncation)]
+                #[allow(clippy::cast_possible_truncation, reason = "checked above to be at most 112")]
                 codes: [$($code as u8),+].len() as u8,
             }];
             const MAX_BYTES: usize = $limit $(* $factor)*;

@@ -33,7 +33,10 @@ pub(crate) struct NotAuthentic;
 pub(crate) fn seal(to: &PublicKey, ephemeral: &SecretKey, iv: [u8; 16], plain: &[u8]) -> Vec<u8> {
     let size = OVERHEAD_BYTES + plain.len();
     debug_assert!(size <= usize::from(u16::MAX), "a handshake packet counts its bytes in a u16");
-    #[allow(clippy::cast_possible_truncation)]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "asserted above; the handshake's packets are under 1 KiB"
+    )]
     let prefix = (size as u16).to_be_bytes();
 
     let mut packet = Vec::with_capacity(PREFIX_BYTES + size);
@@ -93,7 +96,7 @@ pub(crate) fn public_bytes(secret: &SecretKey) -> [u8; 64] {
     shared_secret_point(&generator(), secret)
 }
 
-#[allow(clippy::expect_used)]
+#[allow(clippy::expect_used, reason = "a constant of the curve")]
 fn generator() -> PublicKey {
     let mut bytes = [4; 65];
     bytes[1..33].copy_from_slice(&constants::GENERATOR_X);
@@ -122,7 +125,7 @@ impl Keys {
     }
 
     /// Over iv and ciphertext, and the prefix as shared data.
-    #[allow(clippy::expect_used)]
+    #[allow(clippy::expect_used, reason = "HMAC takes keys of any length")]
     fn tag(&self, sealed: &[u8], prefix: [u8; 2]) -> [u8; 32] {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.mac).expect("HMAC takes keys of any length");
         mac.update(sealed);

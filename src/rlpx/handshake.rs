@@ -180,8 +180,8 @@ pub struct Initiator;
 
 impl Initiator {
     /// Begins a handshake with `remote`: the state, and the auth packet to send.
-    // One entropy, one handshake: it is consumed on purpose.
-    #[allow(clippy::needless_pass_by_value, clippy::new_ret_no_self)]
+    #[allow(clippy::needless_pass_by_value, reason = "one entropy, one handshake: it is consumed on purpose")]
+    #[allow(clippy::new_ret_no_self, reason = "the first step already leaves the state that waits for ack")]
     #[must_use]
     pub fn new(key: &NodeKey, remote: NodeId, entropy: Entropy) -> (AwaitAck, Vec<u8>) {
         let draws = Draws::from(entropy);
@@ -245,8 +245,7 @@ impl Recipient {
     /// # Errors
     ///
     /// See [`HandshakeError`].
-    // One entropy, one handshake: it is consumed on purpose.
-    #[allow(clippy::needless_pass_by_value)]
+    #[allow(clippy::needless_pass_by_value, reason = "one entropy, one handshake: it is consumed on purpose")]
     pub fn on_auth(key: &NodeKey, packet: &[u8], entropy: Entropy) -> Result<Accepted, HandshakeError> {
         let auth = Auth::open(key, packet)?;
         let draws = Draws::from(entropy);

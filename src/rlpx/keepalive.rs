@@ -1,4 +1,4 @@
-//! Whether a connection is alive: when to ping, when to answer, when to give up.
+//! Whether a connection is alive: when to ping, when to answer, when to give up (rlpx.md, "Ping (0x02)").
 //!
 //! Feed it what arrives ([`Keepalive::on_received`] for every frame, and then [`Keepalive::on_ping`] or
 //! [`Keepalive::on_pong`]); wake it at [`Keepalive::next_timeout`] and do what [`Keepalive::on_timeout`] says. It
@@ -12,7 +12,7 @@ const BUCKET_PINGS: u32 = 16;
 const REFILL: Duration = Duration::from_millis(500);
 /// No interval may be shorter: peers see more than one ping per second as an attack.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
-/// No setting may be longer, so that adding it to a time of day of this universe is safe.
+/// No setting may be longer, so that adding one to an instant never overflows.
 const MAX_IDLE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// When to ping and when to give up.
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    #[allow(clippy::disallowed_methods)]
+    #[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
     fn start() -> Instant {
         Instant::now()
     }

@@ -1,19 +1,21 @@
 //! Accepts what a transport brings, for as long as the node runs.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::connection;
+use super::connection::{Attempt, FilterLabels, filtered, run_attempt};
 use super::erased::{AnyIncoming, AnyTransport};
 use super::events::About;
-use super::{AcceptError, Closed, Direction, DisconnectReason, Endpoint, Shared};
-use crate::event::{Blame, EventKind, Layer};
+use super::{AcceptError, Direction, Shared};
+use crate::event::EventKind;
 
 /// First and longest pause after the system failed to accept.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+const ADDRESS_LABELS: FilterLabels =
+    FilterLabels { refused: "address_filtered", panicked: "address_filter_panicked" };
 
 /// Accepts until the transport is closed. No error ends it: after one it pauses, longer each time.
 pub(super) async fn run(shared: Arc<Shared>, transport_index: usize) {
@@ -55,35 +57,22 @@ async fn next(
 /// Checks what costs nothing, asks for a slot, and lets the handshake run in a task of its own.
 async fn on_incoming(shared: &Arc<Shared>, incoming: Box<dyn AnyIncoming>) {
     let endpoint = incoming.remote();
-    let about = About { direction: Some(Direction::Inbound), ..About::default() };
-    let admitted = match filter(shared, &endpoint) {
+    let direction = Direction::Inbound;
+    let admitted = match filtered(shared.address_filter.as_deref(), &endpoint, &ADDRESS_LABELS) {
         Ok(()) => shared.mailbox.incoming(endpoint.clone()).await,
         Err(closed) => Err(closed),
     };
     match admitted {
         Ok(conn) => {
-            let about = About { conn: Some(conn), ..about };
-            shared.events.emit(about, EventKind::Incoming { endpoint });
-            let task =
-                connection::attempt(Arc::clone(shared), about, |handshake| incoming.handshake(handshake));
+            let attempt = Attempt { conn, direction, peer: None };
+            shared.events.emit(attempt.about(), EventKind::Incoming { endpoint });
+            let task = run_attempt(Arc::clone(shared), attempt, |handshake| incoming.handshake(handshake));
             shared.connections.spawn(task);
         }
         // Nothing was proved yet, so nothing is said: the stream is simply closed.
-        Err(closed) => shared.events.emit(about, EventKind::Failed { closed }),
-    }
-}
-
-/// Asks the user's filter, whose panic ends this connection and nothing else.
-fn filter(shared: &Shared, endpoint: &Endpoint) -> Result<(), Closed> {
-    let Some(filter) = &shared.address_filter else { return Ok(()) };
-    match catch_unwind(AssertUnwindSafe(|| filter(endpoint))) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Closed::local(
-            Layer::PeerManager,
-            Blame::Incompatible,
-            DisconnectReason::Useless,
-            "address_filtered",
-        )),
-        Err(_panic) => Err(connection::bug("address_filter_panicked")),
+        Err(closed) => {
+            let about = About { direction: Some(direction), ..About::default() };
+            shared.events.emit(about, EventKind::Failed { closed });
+        }
     }
 }

@@ -2,31 +2,31 @@
 
 use std::sync::Arc;
 
-use super::connection::{self};
+use super::connection::{Attempt, run_attempt};
 use super::erased::AnyConnection;
-use super::events::About;
 use super::{Closed, Direction, DisconnectReason, Shared};
 use crate::address::NodeAddress;
 use crate::event::{Blame, EventKind, Layer, Side};
 use crate::peer::Dial;
 use crate::transport::{Handshake, Target};
 
+/// Most endpoints tried for one address.
+const MAX_ENDPOINTS: usize = 8;
+
 /// Begins an attempt, in a task of its own: a slow peer delays no other.
 pub(super) fn spawn(shared: &Arc<Shared>, dial: Dial) {
-    let about =
-        About { conn: Some(dial.conn), peer: Some(dial.address.id()), direction: Some(Direction::Outbound) };
+    let attempt = Attempt { conn: dial.conn, direction: Direction::Outbound, peer: Some(dial.address.id()) };
     let shared = Arc::clone(shared);
     shared.connections.clone().spawn(async move {
         let dialling = Arc::clone(&shared);
-        connection::attempt(shared, about, |handshake| connect(dialling, about, dial.address, handshake))
-            .await;
+        run_attempt(shared, attempt, |handshake| connect(dialling, attempt, dial.address, handshake)).await;
     });
 }
 
 /// Tries each endpoint of the address in turn, all under the one deadline of the attempt.
 async fn connect(
     shared: Arc<Shared>,
-    about: About,
+    attempt: Attempt,
     address: NodeAddress,
     handshake: Handshake,
 ) -> Result<Box<dyn AnyConnection>, Closed> {
@@ -42,7 +42,7 @@ async fn connect(
     };
     let mut last = unresolved(format!("{address} has no endpoint"));
     for endpoint in endpoints.into_iter().take(MAX_ENDPOINTS) {
-        shared.events.emit(about, EventKind::Dialing { endpoint: endpoint.clone() });
+        shared.events.emit(attempt.about(), EventKind::Dialing { endpoint: endpoint.clone() });
         let target = Target { id: address.id(), endpoint };
         match transport.dial(target, handshake.clone()).await {
             Ok(connection) => return Ok(connection),
@@ -53,9 +53,6 @@ async fn connect(
     }
     Err(last)
 }
-
-/// Most endpoints tried for one address.
-const MAX_ENDPOINTS: usize = 8;
 
 fn unresolved(detail: String) -> Closed {
     Closed { by: Side::Local, ..Closed::stream("unresolved", detail) }

@@ -53,10 +53,10 @@ use self::events::Events;
 use self::manager::{Mailbox, ManagerActor};
 
 /// Decides by address whether a peer may connect; asked before any cryptography.
-pub type AddressFilter = Box<dyn Fn(&Endpoint) -> bool + Send + Sync>;
+type AddressFilter = Box<dyn Fn(&Endpoint) -> bool + Send + Sync>;
 
 /// Decides by proved identity whether a peer may stay connected.
-pub type IdentityFilter = Box<dyn Fn(&NodeId) -> bool + Send + Sync>;
+type IdentityFilter = Box<dyn Fn(&NodeId) -> bool + Send + Sync>;
 
 /// What all tasks of a node share.
 struct Shared {

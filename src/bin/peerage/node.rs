@@ -127,7 +127,7 @@ async fn show_peers(output: Output, mut updates: PeerUpdates) {
 }
 
 /// Reads standard input on a thread of its own: it blocks, and must not hold up the end of the node.
-#[allow(clippy::disallowed_methods)] // The process ends under this thread; there is nothing to join.
+#[allow(clippy::disallowed_methods, reason = "the process ends under this thread; there is nothing to join")]
 fn read_lines(output: Output, lines: mpsc::Sender<String>) {
     std::thread::spawn(move || {
         let mut input = io::stdin().lock();

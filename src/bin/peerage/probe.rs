@@ -166,7 +166,7 @@ struct Stages {
 }
 
 impl Stages {
-    #[allow(clippy::disallowed_methods)] // A person waits in real time.
+    #[allow(clippy::disallowed_methods, reason = "a person waits in real time")]
     fn new(output: Output) -> Self {
         Self { output, state: Mutex::new((Instant::now(), None)) }
     }

@@ -4,7 +4,7 @@ mod progress;
 mod reader;
 mod writer;
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +32,21 @@ pub(super) struct Task {
     inbounds: Vec<BoundChannel>,
 }
 
+/// An attempt at a connection, before anybody is admitted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attempt {
+    pub(super) conn: ConnId,
+    pub(super) direction: Direction,
+    /// Whom we dial, or who has proved to be there; `None` as long as an incoming peer is unknown.
+    pub(super) peer: Option<NodeId>,
+}
+
+impl Attempt {
+    pub(super) fn about(self) -> About {
+        About { conn: Some(self.conn), peer: self.peer, direction: Some(self.direction) }
+    }
+}
+
 /// A channel as the reader needs it.
 struct BoundChannel {
     id: ChannelId,
@@ -42,12 +57,14 @@ struct BoundChannel {
 /// Runs one attempt: `connect` under the handshake's deadline, and then the connection until it ends.
 ///
 /// Reports to the peer manager exactly once how it ended.
-pub(super) async fn attempt<F>(shared: Arc<Shared>, about: About, connect: impl FnOnce(Handshake) -> F)
-where
+pub(super) async fn run_attempt<F>(
+    shared: Arc<Shared>,
+    attempt: Attempt,
+    connect: impl FnOnce(Handshake) -> F,
+) where
     F: Future<Output = Result<Box<dyn AnyConnection>, Closed>>,
 {
-    let (Some(conn), Some(direction)) = (about.conn, about.direction) else { return };
-    let trace = Arc::new(Trace::new(Arc::clone(&shared), about));
+    let trace = Arc::new(Trace::new(Arc::clone(&shared), attempt.about()));
     let handshake = Handshake { offer: Arc::clone(&shared.offer), progress: Arc::clone(&trace) as _ };
     let connecting = AssertUnwindSafe(connect(handshake)).catch_unwind();
     let connected = tokio::select! {
@@ -59,57 +76,72 @@ where
             Err(_) => Err(trace.timed_out()),
         },
     };
-    let about = About { peer: trace.peer().or(about.peer), ..about };
     match connected {
-        Ok(connection) => admit(shared, conn, direction, connection).await,
-        Err(closed) => fail(&shared, about, closed).await,
+        Ok(connection) => admit(shared, attempt, connection).await,
+        Err(closed) => {
+            let attempt = Attempt { peer: trace.peer().or(attempt.peer), ..attempt };
+            fail(&shared, attempt, closed).await;
+        }
     }
 }
 
 /// Reports an attempt that did not become a connection.
-async fn fail(shared: &Shared, about: About, closed: Closed) {
-    let (Some(conn), Some(direction)) = (about.conn, about.direction) else { return };
-    shared.events.emit(about, EventKind::Failed { closed: closed.clone() });
+async fn fail(shared: &Shared, attempt: Attempt, closed: Closed) {
+    shared.events.emit(attempt.about(), EventKind::Failed { closed: closed.clone() });
+    let Attempt { conn, direction, .. } = attempt;
     shared.mailbox.tell(Request::Failed { conn, direction, closed }).await;
 }
 
 /// Asks the peer manager whether an authenticated peer may stay, and carries its packets if so.
-async fn admit(shared: Arc<Shared>, conn: ConnId, direction: Direction, connection: Box<dyn AnyConnection>) {
+async fn admit(shared: Arc<Shared>, attempt: Attempt, connection: Box<dyn AnyConnection>) {
     let info = connection.info().clone();
-    let about = About { conn: Some(conn), peer: Some(info.peer), direction: Some(direction) };
-    if let Err(closed) = filter(&shared, &info.peer) {
-        fail(&shared, about, closed.clone()).await;
+    let attempt = Attempt { peer: Some(info.peer), ..attempt };
+    if let Err(closed) = filtered(shared.identity_filter.as_deref(), &info.peer, &IDENTITY_LABELS) {
+        fail(&shared, attempt, closed.clone()).await;
         return connection.refuse(closed.reason).await;
     }
-    let link = Arc::new(new_link(&shared, conn, direction, info));
+    let link = Arc::new(new_link(&shared, attempt, info));
     match shared.mailbox.establish(Arc::clone(&link)).await {
         Ok(()) => {
             let inbounds = bound_channels(&shared, &link);
             connection.run(Task { shared, link, inbounds }).await;
         }
         Err(closed) => {
-            shared.events.emit(about, EventKind::Failed { closed: closed.clone() });
+            shared.events.emit(attempt.about(), EventKind::Failed { closed: closed.clone() });
             connection.refuse(closed.reason).await;
         }
     }
 }
 
-/// Asks the user's filter, whose panic ends this connection and nothing else.
-fn filter(shared: &Shared, peer: &NodeId) -> Result<(), Closed> {
-    let Some(filter) = &shared.identity_filter else { return Ok(()) };
-    match std::panic::catch_unwind(AssertUnwindSafe(|| filter(peer))) {
+/// What a filter's refusal and its panic are counted as.
+pub(super) struct FilterLabels {
+    pub(super) refused: &'static str,
+    pub(super) panicked: &'static str,
+}
+
+const IDENTITY_LABELS: FilterLabels =
+    FilterLabels { refused: "identity_filtered", panicked: "identity_filter_panicked" };
+
+/// Asks the user's filter, if there is one. Its panic ends this connection and nothing else.
+pub(super) fn filtered<T>(
+    filter: Option<&(dyn Fn(&T) -> bool + Send + Sync)>,
+    about: &T,
+    labels: &FilterLabels,
+) -> Result<(), Closed> {
+    let Some(filter) = filter else { return Ok(()) };
+    match catch_unwind(AssertUnwindSafe(|| filter(about))) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Closed::local(
             Layer::PeerManager,
             Blame::Incompatible,
             DisconnectReason::Useless,
-            "identity_filtered",
+            labels.refused,
         )),
-        Err(_panic) => Err(bug("identity_filter_panicked")),
+        Err(_panic) => Err(bug(labels.panicked)),
     }
 }
 
-fn new_link(shared: &Shared, conn: ConnId, direction: Direction, info: ConnectionInfo) -> Link {
+fn new_link(shared: &Shared, attempt: Attempt, info: ConnectionInfo) -> Link {
     let channels = info.channels.iter().filter_map(|agreed| {
         let inbound = shared.inbounds.iter().find(|inbound| inbound.spec().id == agreed.id)?;
         let flow = inbound.outbound_flow();
@@ -118,7 +150,7 @@ fn new_link(shared: &Shared, conn: ConnId, direction: Direction, info: Connectio
     });
     let channels = channels.collect();
     let far_end = FarEnd { peer: info.peer, remote: info.remote, client: info.client };
-    Link::new(conn, direction, far_end, shared.peer_queue, channels)
+    Link::new(attempt.conn, attempt.direction, far_end, shared.peer_queue, channels)
 }
 
 fn bound_channels(shared: &Shared, link: &Link) -> Vec<BoundChannel> {

@@ -1,6 +1,6 @@
 //! How far an attempt has come, for events and for the words of a timeout.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
@@ -45,7 +45,8 @@ impl Trace {
             .with_detail(format!("waited for {waited_for}"))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each change assigns whole values: a poisoned state is still one.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

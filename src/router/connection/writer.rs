@@ -12,6 +12,7 @@ use crate::transport::PacketWriter;
 /// than one large message ahead of a message of another channel.
 const BATCH_BYTES: usize = 64 * 1024;
 
+/// Writes until the link closes and is drained, or breaks; says farewell in any case.
 pub(super) async fn run<W: PacketWriter>(mut writer: W, shared: &Shared, link: &Link) {
     let mut batch = Vec::new();
     loop {

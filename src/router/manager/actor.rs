@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::ingress::{Command, Request, refused};
+use super::ingress::{Command, Request};
 use crate::channel::{Link, Report};
 use crate::event::{Blame, Closed, DisconnectReason, EventKind, Layer};
 use crate::id::{ConnId, Direction};
@@ -87,13 +87,11 @@ impl ManagerActor {
                 link.close(eviction.closed);
             }
         }
-        if !shared.stopping.is_cancelled() {
-            while let Some(dial) = self.manager.try_dial_next(now) {
-                dialer::spawn(shared, dial);
-            }
-        }
         if shared.stopping.is_cancelled() {
             return None;
+        }
+        while let Some(dial) = self.manager.try_dial_next(now) {
+            dialer::spawn(shared, dial);
         }
         self.manager.next_wakeup().map(|wakeup| wakeup.at.into())
     }
@@ -176,7 +174,7 @@ impl ManagerActor {
                     inbound.peer_down(link.peer());
                 }
             }
-            old.close(refused(DisconnectReason::AlreadyConnected, Blame::Nobody, "replaced"));
+            old.close(replaced());
         }
         late(self.manager.ready(conn, link.channel_ids(), now));
         shared.events.emit(about(link), EventKind::Up { channels: link.channel_ids() });
@@ -232,6 +230,11 @@ impl ManagerActor {
 
 /// A report about a connection that is no longer the peer's is counted by the manager; nothing else follows.
 fn late(_: peer::Report) {}
+
+/// The end of a connection whose peer has a better one.
+fn replaced() -> Closed {
+    Closed::local(Layer::PeerManager, Blame::Nobody, DisconnectReason::AlreadyConnected, "replaced")
+}
 
 fn about(link: &Link) -> About {
     About { conn: Some(link.conn), peer: Some(link.peer()), direction: Some(link.direction) }

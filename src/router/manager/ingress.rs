@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::address::{Endpoint, NodeAddress};
 use crate::channel::Link;
-use crate::event::{Blame, Closed, DisconnectReason, Layer};
+use crate::event::Closed;
 use crate::id::{ConnId, Direction, NodeId};
 use crate::peer::AddError;
 use crate::router::connection::quitting;
@@ -70,9 +70,4 @@ impl Mailbox {
         self.0.send(request(reply)).await.ok()?;
         answer.await.ok()
     }
-}
-
-/// A decision of the peer manager against a connection.
-pub(super) fn refused(reason: DisconnectReason, blame: Blame, label: &'static str) -> Closed {
-    Closed::local(Layer::PeerManager, blame, reason, label)
 }

@@ -20,7 +20,7 @@ pub(super) struct Measured {
 const LONGEST_US: u64 = 60_000_000;
 
 impl Default for Measured {
-    #[allow(clippy::expect_used)]
+    #[allow(clippy::expect_used, reason = "the bounds are constants, and valid")]
     fn default() -> Self {
         let histogram = Histogram::new_with_max(LONGEST_US, 3).expect("the bounds are valid");
         Self {
