@@ -18,7 +18,7 @@ peerage::protocol! {
     }
 }
 
-/// The reactor.
+/// Answers each greeting with its own text.
 async fn echo(mut channel: Channel<Echo>) {
     while let Some(envelope) = channel.recv().await {
         match envelope.message {
@@ -28,7 +28,7 @@ async fn echo(mut channel: Channel<Echo>) {
     }
 }
 
-/// A reactor that greets every peer, and shuts nothing down.
+/// Greets each peer that comes up, and returns the first answer.
 async fn greet(mut channel: Channel<Echo>, mut updates: PeerUpdates) -> Option<String> {
     loop {
         if let PeerUpdate::Up { peer, .. } = updates.next().await? {

@@ -267,12 +267,20 @@ pub enum Direction {
     Outbound,
 }
 
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Direction {
+    /// A stable snake-case label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Inbound => "inbound",
             Self::Outbound => "outbound",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

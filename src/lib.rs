@@ -27,6 +27,53 @@
 //! }
 //! ```
 //!
+//! # A node
+//!
+//! Everything is declared on a [builder](router::Builder), sealed by `build`, and then run: channels and the reactors
+//! that own them, one transport at least, and addresses to dial. `run` returns when every task has ended. Here two
+//! nodes of one process meet:
+//!
+//! ```
+//! use peerage::transport::memory::MemoryNetwork;
+//! use peerage::{NodeAddress, NodeKey, Router};
+//! # use peerage::channel::Channel;
+//! # peerage::protocol! {
+//! #     pub enum Echo: "echo" / 1, max 4096 { 0 = Say { text: String } }
+//! # }
+//! # async fn echo(mut channel: Channel<Echo>) { while channel.recv().await.is_some() {} }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let network = MemoryNetwork::new();
+//! let (alice, bob) = (NodeKey::insecure_from_seed(1).id(), NodeKey::insecure_from_seed(2).id());
+//!
+//! let mut builder = Router::builder(alice);
+//! builder.transport(network.listen(alice));
+//! let channel = builder.channel::<Echo>()?;
+//! builder.reactor("echo", echo(channel));
+//! let first = builder.build()?;
+//!
+//! let mut builder = Router::builder(bob);
+//! builder.transport(network.listen(bob)).peer(NodeAddress::memory(alice));
+//! let (channel, mut updates) = (builder.channel::<Echo>()?, builder.updates());
+//! builder.reactor("echo", echo(channel));
+//! let second = builder.build()?;
+//!
+//! let handles = [first.handle(), second.handle()];
+//! let met = async {
+//!     let update = updates.next().await; // `Up`: sending to the peer works now
+//!     handles.iter().for_each(|handle| handle.shutdown());
+//!     update
+//! };
+//! let (update, first, second) = tokio::join!(met, first.run(), second.run());
+//! assert!(update.is_some() && first.clean && second.clean);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Over TCP the transport is [`RlpxTransport`](transport::rlpx::RlpxTransport) and an address is an enode URL; nothing
+//! else changes.
+//!
 //! # Layers
 //!
 //! A module names only modules of a lower layer, or itself. Everything above the wall is plain synchronous Rust:

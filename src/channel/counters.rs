@@ -1,9 +1,11 @@
 //! What a channel has carried and lost.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Why a message that had been accepted never arrived at a reactor, or arrived and was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 #[repr(usize)]
 pub enum DropReason {
     /// A newer message pushed it out of a full outbound queue.
@@ -58,6 +60,12 @@ impl DropReason {
             Self::Malformed => "malformed",
             Self::NoReceiver => "no_receiver",
         }
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

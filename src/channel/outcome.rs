@@ -96,7 +96,8 @@ impl Outcome {
         }
     }
 
-    /// States that a refusal changes nothing for the sender. It remains counted.
+    /// States that a refusal changes nothing for the sender. Nothing else remembers it: only what was queued and then
+    /// lost is counted.
     pub fn ignore(self) {}
 }
 

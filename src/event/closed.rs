@@ -57,12 +57,20 @@ pub enum Side {
     Remote,
 }
 
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Side {
+    /// A stable snake-case label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Local => "local",
             Self::Remote => "remote",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 
@@ -95,6 +103,12 @@ impl Blame {
             Self::Overload => "overload",
             Self::Ourselves => "ourselves",
         }
+    }
+}
+
+impl fmt::Display for Blame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

@@ -5,12 +5,14 @@
 //! [`Layer`], through whose [`Blame`], for what reason. A fault keeps the layer that it arose in, all the
 //! way up: an RLPx fault never looks like a fault of the protocol above it.
 //!
-//! Nothing here reads a clock: whoever records an event stamps it.
+//! Nothing here reads a clock: whoever records an event stamps it. Single messages are no events: what became of
+//! them is counted by their channel.
 
 mod closed;
 
 pub use closed::{Blame, Closed, DisconnectReason, Fault, Layer, Side};
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::address::Endpoint;
@@ -63,6 +65,12 @@ impl Stage {
     }
 }
 
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -109,12 +117,12 @@ pub enum EventKind {
         /// What the system said.
         error: String,
     },
-    /// A reactor broke a promise of ours or ended by panicking; it alone is over.
+    /// A reactor panicked; it alone is over.
     ReactorPanicked {
         /// The name it was given.
         reactor: String,
     },
-    /// A peer misbehaved in a way that did not end its connection by itself.
+    /// A reactor reported that a peer misbehaved; the connection, if it is still up, ends for that.
     Misbehaved {
         /// The channel concerned.
         channel: ChannelId,

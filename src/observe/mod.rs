@@ -2,21 +2,25 @@
 //!
 //! [`LogObserver`] writes each event as one `tracing` record whose fields are the event's own, so that a log
 //! can be searched by layer and label. Nothing here decides anything.
+//!
+//! Metrics and a journal are not here: write an [`Observer`] for them, or read the counters of
+//! [`RouterHandle`](crate::router::RouterHandle).
 
 use crate::event::{Event, EventKind, Observer};
+use crate::id::{ConnId, Direction};
 
 /// Writes events to `tracing`, under the target `peerage`.
 ///
-/// Ends of connections that are somebody's fault are warnings; comings and goings are information; stages of
-/// handshakes are for debugging.
+/// A reactor's panic is an error; a failure to accept and a peer's misbehaviour are warnings; connections that come
+/// up, fail and end are information; dials and the stages of handshakes are for debugging.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LogObserver;
 
 impl Observer for LogObserver {
     fn observe(&self, event: &Event) {
-        let conn = event.conn.map_or(0, crate::id::ConnId::as_u64);
+        let conn = event.conn.map_or(0, ConnId::as_u64);
         let peer = event.peer.map(|peer| peer.short().to_string()).unwrap_or_default();
-        let direction = event.direction.map(|direction| direction.to_string()).unwrap_or_default();
+        let direction = event.direction.map_or("", Direction::as_str);
         let (seq, kind) = (event.seq, event.kind.label());
         match &event.kind {
             EventKind::Failed { closed } | EventKind::Down { closed } => tracing::info!(

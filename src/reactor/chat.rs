@@ -4,7 +4,8 @@
 //! is known by its origin's identity and a number that the origin chose. The last [`REMEMBERED`] lines are
 //! remembered, so a line that is older than that could be seen again.
 //!
-//! The origin is a claim: only the peer that a line came from is proved. Chat does not sign.
+//! The origin is a claim: only the peer that a line came from is proved. Chat does not sign, keeps no history for
+//! those who come later, and sends no line twice to a peer that missed it.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -87,7 +88,7 @@ impl<F: FnMut(Heard) + Send> Flood<F> {
         text.truncate(text.floor_char_boundary(MAX_LINE_BYTES));
         let origin = *self.me.as_bytes();
         self.is_new(origin, number);
-        // A peer whose queue is full misses the line; others may pass it on. The loss is counted.
+        // A peer whose queue is full misses the line; others may pass it on.
         self.channel.try_send(Recipients::All, Chat::Line { origin, number, text }).ignore();
     }
 

@@ -3,6 +3,9 @@
 //! Each peer has at most one question in flight, so the reactor's memory is bounded by the peers. A
 //! question that is not answered before the next is due is reported as lost; an answer to no question is
 //! reported to the peer manager.
+//!
+//! It judges nobody by the time that an answer took, and ends no connection for a lost one: the keep-alive of the
+//! connection does that.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,7 +24,7 @@ crate::protocol! {
     pub enum Ping: "ping" / 1, max 64 {
         /// Asks for a [`Ping::Answer`] with the same id.
         0 = Question { id: u64 },
-        /// Answers.
+        /// Answers the question with this id.
         1 = Answer { id: u64 },
     }
 }
@@ -44,8 +47,9 @@ struct Pinger<F> {
     measured: F,
 }
 
-/// Asks every peer each `every`, answers their questions, and tells `measured` what it finds. Once `quiet` is
-/// cancelled it asks no more, but goes on answering. Ends with the node.
+/// Asks every peer each `every` (at least 1 ms), answers their questions, and tells `measured` what it finds.
+///
+/// Once `quiet` is cancelled it asks no more, but goes on answering. Ends with the node.
 ///
 /// # Cancel safety
 ///

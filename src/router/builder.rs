@@ -65,7 +65,8 @@ pub enum BuildError {
 }
 
 /// Declares a node. What is declared here is sealed before it starts: no channel can join later, so no
-/// message can arrive for one that is not there yet.
+/// message can arrive for one that is not there yet. The [crate's example](crate#a-node) shows one whole.
+#[must_use = "a builder does nothing until it is built"]
 pub struct Builder {
     id: NodeId,
     config: RouterConfig,
@@ -119,7 +120,8 @@ impl Builder {
         self
     }
 
-    /// Adds a transport. The node proves its identity by the transport's key.
+    /// Adds a transport. The node proves its identity by the transport's key, which must belong to the identity given
+    /// to [`Router::builder`]. Of several for one [protocol](Transport::protocol) all accept, and the first dials.
     pub fn transport(&mut self, transport: impl Transport) -> &mut Self {
         self.transports.push(Box::new(transport));
         self
@@ -169,7 +171,10 @@ impl Builder {
         self
     }
 
-    /// Runs `reactor` beside the router. It should return when its channel ends; its panic ends it alone.
+    /// Runs `reactor` beside the router, under a name for events. Its panic ends it alone.
+    ///
+    /// It should return when its channel or its updates end: one that has not by the drain timeout after the last
+    /// connection is dropped, and [`Report::clean`](super::Report::clean) is then false.
     pub fn reactor(
         &mut self,
         name: impl Into<String>,

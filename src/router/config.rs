@@ -7,6 +7,9 @@ use crate::peer;
 use crate::queue::QueueConfig;
 use crate::rlpx::{Info, KeepaliveConfig};
 
+/// No setting may be longer, so that sums of times stay far from overflow.
+const MAX_TIME: Duration = Duration::from_secs(3600);
+
 /// Settings of a node. [`RouterConfig::new`] gives the defaults, of which none means "for ever".
 #[derive(Debug, Clone)]
 pub struct RouterConfig {
@@ -14,19 +17,20 @@ pub struct RouterConfig {
     pub client: String,
     /// The network; peers that name another are refused. At most 64 bytes. Default: `peerage`.
     pub network: String,
-    /// Services announced to peers: at most 16 of at most 32 bytes.
+    /// Services announced to peers: at most 16 of at most 32 bytes. Default: none.
     pub services: Vec<String>,
-    /// Time from the first byte of an attempt to Up. Default: 5 s.
+    /// Time from the beginning of an attempt, its dial included, to a finished handshake. Default: 5 s. Above zero, at
+    /// most one hour, as are the two below.
     pub handshake_timeout: Duration,
     /// Time within which a connection must take some of what is written to it. Default: 20 s.
     pub write_stall: Duration,
     /// Time that a shutdown gives queued messages. Default: 5 s.
     pub drain_timeout: Duration,
-    /// Signs of life on a connection.
+    /// Signs of life on a connection. Default: a ping every 15 s, an end after 30 s of silence.
     pub keepalive: KeepaliveConfig,
     /// Bounds of what may wait for one peer, over all channels. Default: 16,384 messages, 64 MiB.
     pub peer_queue: Share,
-    /// Whom to dial, admit and evict.
+    /// Whom to dial, admit and evict. Its `self_id` is the node's own, whatever is put there.
     pub peers: peer::Config,
 }
 
@@ -71,8 +75,6 @@ impl RouterConfig {
             .map_err(|error| ConfigError { field: "peer_queue", why: error.to_string() })
     }
 }
-
-const MAX_TIME: Duration = Duration::from_secs(3600);
 
 /// A setting is out of its bounds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -32,7 +32,7 @@ pub struct PeerStatus {
     pub channels: Vec<ChannelId>,
     /// Messages that wait to be written to it.
     pub queued_messages: usize,
-    /// And their bytes.
+    /// Their bytes, as the queue [charges](crate::queue::charge) them.
     pub queued_bytes: usize,
 }
 

@@ -91,7 +91,6 @@ pub struct Router {
 
 impl Router {
     /// Begins a node of this identity, which its transports must be able to prove.
-    #[must_use]
     pub fn builder(id: NodeId) -> Builder {
         Builder::new(id)
     }

@@ -27,17 +27,14 @@ use std::future::Future;
 use std::sync::Arc;
 
 use crate::address::Endpoint;
-use crate::event::{Closed, DisconnectReason, Stage};
+use crate::event::{Blame, Closed, DisconnectReason, Layer, Stage};
 use crate::id::{ChannelId, NodeId, Protocol};
 use crate::message::{ChannelSpec, Packet};
 use crate::rlpx::Capability;
 
 /// Connects to peers and lets them connect.
 ///
-/// # Cancel safety
-///
-/// Every future may be dropped at any await: an accepted socket is then either returned by the next
-/// `accept` or was never taken; a dial or handshake closes what it had opened.
+/// Every future may be dropped at any await; the router does so when a deadline passes or it shuts down.
 pub trait Transport: Send + Sync + 'static {
     /// A peer that has connected and has not been heard yet.
     type Incoming: Incoming<Connection = Self::Connection>;
@@ -56,6 +53,10 @@ pub trait Transport: Send + Sync + 'static {
     ///
     /// [`AcceptError::Closed`] after [`Transport::close`], for ever; [`AcceptError::System`] says that this
     /// attempt failed and the next may not.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: a peer that has connected is returned by the next call.
     fn accept(&self) -> impl Future<Output = Result<Self::Incoming, AcceptError>> + Send;
 
     /// Connects to `target` and authenticates it.
@@ -64,6 +65,10 @@ pub trait Transport: Send + Sync + 'static {
     ///
     /// [`Closed`] says in which layer it ended, and whose fault that is: nobody listens, another identity
     /// answered, nothing is shared, another network.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes what it had opened.
     fn dial(
         &self,
         target: Target,
@@ -87,6 +92,10 @@ pub trait Incoming: Send + 'static {
     /// # Errors
     ///
     /// [`Closed`], as for [`Transport::dial`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the stream.
     fn handshake(self, handshake: Handshake)
     -> impl Future<Output = Result<Self::Connection, Closed>> + Send;
 }
@@ -240,6 +249,12 @@ pub struct AgreedChannel {
     pub id: ChannelId,
     /// The version in use.
     pub version: u32,
+}
+
+/// The end of a dial whose target belongs to another transport than this one, called `transport`.
+fn wrong_endpoint(transport: &str, endpoint: &Endpoint) -> Closed {
+    Closed::local(Layer::Node, Blame::Ourselves, DisconnectReason::Requested, "wrong_endpoint")
+        .with_detail(format!("the {transport} transport cannot dial {endpoint}"))
 }
 
 /// Why no peer was accepted.

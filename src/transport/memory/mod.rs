@@ -4,7 +4,9 @@
 //! bounded size, so a reader that stops holds its writer back, and messages arrive split and joined as on
 //! a real stream. The network vouches for who dials, as ECIES does over TCP.
 //!
-//! It has no clock and draws no randomness: on a paused runtime of one thread it is deterministic.
+//! It has no clock and draws no randomness: on a paused runtime of one thread it is deterministic. It adds no
+//! delay and no faults; [`MemoryNetwork::connect`] and [`MemoryIncoming::into_stream`] let a test stand between
+//! two nodes and do so.
 
 mod codec;
 mod pipe;
@@ -19,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use self::codec::{PlainDecoder, PlainEncoder};
 use self::pipe::PipeWriter;
 use super::session::{Ends, Input, Output, SessionConnection, establish};
-use super::{AcceptError, Handshake, Incoming, Target, Transport};
+use super::{AcceptError, Handshake, Incoming, Target, Transport, wrong_endpoint};
 use crate::address::Endpoint;
 use crate::event::{Blame, Closed, DisconnectReason, Layer, Stage};
 use crate::id::{NodeId, Protocol};
@@ -58,7 +60,7 @@ impl MemoryNetwork {
         MemoryTransport {
             network: self.clone(),
             id,
-            listener: Some(sender),
+            listener: sender,
             backlog: AsyncMutex::new(receiver),
             closed: CancellationToken::new(),
         }
@@ -92,7 +94,8 @@ impl MemoryNetwork {
 pub struct MemoryTransport {
     network: MemoryNetwork,
     id: NodeId,
-    listener: Option<mpsc::Sender<Pipe>>,
+    /// What the network's table has of this node, to know it again.
+    listener: mpsc::Sender<Pipe>,
     backlog: AsyncMutex<mpsc::Receiver<Pipe>>,
     closed: CancellationToken,
 }
@@ -130,7 +133,7 @@ impl Transport for MemoryTransport {
 
     async fn dial(&self, target: Target, handshake: Handshake) -> Result<MemoryConnection, Closed> {
         let Endpoint::Memory(listener) = target.endpoint else {
-            return Err(wrong_endpoint(&target.endpoint));
+            return Err(wrong_endpoint("memory", &target.endpoint));
         };
         let stream = self.network.connect(self.id, listener)?;
         handshake.progress.reached(Stage::Tcp);
@@ -148,8 +151,8 @@ impl Transport for MemoryTransport {
     fn close(&self) {
         self.closed.cancel();
         let mut table = self.network.table();
-        let ours = table.get(&self.id).zip(self.listener.as_ref()).is_some_and(|(a, b)| a.same_channel(b));
-        if ours {
+        // Only our own entry: a node of the same identity may have taken its place.
+        if table.get(&self.id).is_some_and(|listener| listener.same_channel(&self.listener)) {
             table.remove(&self.id);
         }
         // Where an accept holds the backlog, that accept is about to end, and empties it then.
@@ -214,9 +217,4 @@ async fn session(
         listen_port: 0,
     };
     establish(Input::new(read, PlainDecoder), Output::new(write, PlainEncoder), ends, handshake).await
-}
-
-fn wrong_endpoint(endpoint: &Endpoint) -> Closed {
-    Closed::local(Layer::Node, Blame::Ourselves, DisconnectReason::Requested, "wrong_endpoint")
-        .with_detail(format!("the memory transport cannot dial {endpoint}"))
 }

@@ -3,12 +3,15 @@
 //! [`RlpxTransport::bind`] listens from then on; [`RlpxTransport::dial_only`] never does. What a handshake
 //! proves, what it costs, and what RLPx does not give (confidentiality against an observer who knows one
 //! direction) is said in [`crate::rlpx`].
+//!
+//! It maps no ports, limits nobody's rate, and asks no resolver: the router counts and refuses before the handshake.
 
 mod codec;
 mod handshake;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::codec::{RlpxDecoder, RlpxEncoder};
 use super::session::{Ends, Input, Output, SessionConnection, establish, stream_broke};
-use super::{AcceptError, Handshake, Incoming, Target, Transport};
+use super::{AcceptError, Handshake, Incoming, Target, Transport, wrong_endpoint};
 use crate::address::Endpoint;
 use crate::event::{Blame, Closed, DisconnectReason, Layer, Stage};
 use crate::id::{NodeId, NodeKey, Protocol};
@@ -26,7 +29,8 @@ use crate::rlpx::Secrets;
 pub struct RlpxTransport {
     key: NodeKey,
     id: NodeId,
-    listener: std::sync::Mutex<Option<std::sync::Arc<TcpListener>>>,
+    /// `None` once closed, and always in one that only dials.
+    listener: Mutex<Option<Arc<TcpListener>>>,
     local: Option<SocketAddr>,
     closed: CancellationToken,
 }
@@ -58,7 +62,7 @@ impl RlpxTransport {
 
     fn new(key: NodeKey, listening: Option<(TcpListener, SocketAddr)>) -> Self {
         let (listener, local) = listening.unzip();
-        let listener = std::sync::Mutex::new(listener.map(std::sync::Arc::new));
+        let listener = Mutex::new(listener.map(Arc::new));
         Self { id: key.id(), key, listener, local, closed: CancellationToken::new() }
     }
 
@@ -68,8 +72,9 @@ impl RlpxTransport {
         self.id
     }
 
-    fn listener(&self) -> Option<std::sync::Arc<TcpListener>> {
-        self.listener.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    fn listener(&self) -> MutexGuard<'_, Option<Arc<TcpListener>>> {
+        // Taken or not: a poisoned option is still whole.
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,7 +91,8 @@ impl Transport for RlpxTransport {
     }
 
     async fn accept(&self) -> Result<RlpxIncoming, AcceptError> {
-        let Some(listener) = self.listener() else {
+        let listener = self.listener().clone();
+        let Some(listener) = listener else {
             // One that only dials has nobody to accept, until it is closed.
             self.closed.cancelled().await;
             return Err(AcceptError::Closed);
@@ -101,13 +107,7 @@ impl Transport for RlpxTransport {
 
     async fn dial(&self, target: Target, handshake: Handshake) -> Result<RlpxConnection, Closed> {
         let Endpoint::Tcp(remote) = target.endpoint else {
-            return Err(Closed::local(
-                Layer::Node,
-                Blame::Ourselves,
-                DisconnectReason::Requested,
-                "wrong_endpoint",
-            )
-            .with_detail(format!("the RLPx transport cannot dial {}", target.endpoint)));
+            return Err(wrong_endpoint("RLPx", &target.endpoint));
         };
         if target.id == self.id {
             return Err(Closed::local(
@@ -129,7 +129,7 @@ impl Transport for RlpxTransport {
 
     fn close(&self) {
         self.closed.cancel();
-        self.listener.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        self.listener().take();
     }
 }
 

@@ -19,6 +19,9 @@ use crate::transport::{AgreedChannel, ConnectionInfo, Handshake, Offer};
 /// How long a refused peer may take to read why, and to close.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// Most pings and pongs accepted before the peer's information.
+const MAX_CONTROL_BEFORE_INFO: usize = 16;
+
 /// Who and where the two ends of a stream are.
 #[derive(Debug, Clone)]
 pub(in crate::transport) struct Ends {
@@ -145,15 +148,19 @@ where
 }
 
 fn our_hello(offer: &Offer, ends: &Ends, specs: &[ChannelSpec]) -> Hello {
-    let mut client = offer.client.clone();
-    client.truncate(client.floor_char_boundary(p2p::MAX_CLIENT_BYTES));
     let announce = |spec: &ChannelSpec| {
         let name = spec.id;
         spec.versions.iter().map(move |version| Capability { name, version: version.number })
     };
     let mut capabilities: Vec<Capability> = specs.iter().flat_map(announce).collect();
     capabilities.sort_unstable();
-    Hello { version: p2p::VERSION, client, capabilities, listen_port: ends.listen_port, id: ends.local_id }
+    Hello {
+        version: p2p::VERSION,
+        client: offer.client.clone(),
+        capabilities,
+        listen_port: ends.listen_port,
+        id: ends.local_id,
+    }
 }
 
 async fn read_hello<R, D>(input: &mut Input<R, D>) -> Result<Hello, Closed>
@@ -211,9 +218,6 @@ where
     }
     Err(Closed::local(Layer::Capability, Blame::Protocol, DisconnectReason::Breach, "no_info"))
 }
-
-/// Most pings and pongs accepted before the peer's information.
-const MAX_CONTROL_BEFORE_INFO: usize = 16;
 
 fn check_network(offer: &Offer, theirs: Info) -> Result<Info, Closed> {
     if theirs.network == offer.network {
