@@ -7,42 +7,54 @@
 //! [`RouterHandle`](crate::router::RouterHandle).
 
 use crate::event::{Event, EventKind, Observer};
-use crate::id::{ConnId, Direction};
+use crate::id::{ConnId, Direction, NodeId, ShortId};
 
 /// Writes events to `tracing`, under the target `peerage`.
 ///
 /// A reactor's panic is an error; a failure to accept and a peer's misbehaviour are warnings; connections that come
 /// up, fail and end are information; dials and the stages of handshakes are for debugging.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct LogObserver;
+#[derive(Debug, Clone, Copy)]
+pub struct LogObserver {
+    node: ShortId,
+}
+
+impl LogObserver {
+    /// An observer of this node, which every record names: several nodes may share one log.
+    #[must_use]
+    pub fn of(node: NodeId) -> Self {
+        Self { node: node.short() }
+    }
+}
 
 impl Observer for LogObserver {
     fn observe(&self, event: &Event) {
         let conn = event.conn.map_or(0, ConnId::as_u64);
         let peer = event.peer.map(|peer| peer.short().to_string()).unwrap_or_default();
         let direction = event.direction.map_or("", Direction::as_str);
-        let (seq, kind) = (event.seq, event.kind.label());
+        let (node, seq, kind) = (self.node, event.seq, event.kind.label());
         match &event.kind {
             EventKind::Failed { closed } | EventKind::Down { closed } => tracing::info!(
-                target: "peerage", seq, kind, conn, peer, direction,
+                target: "peerage", %node, seq, kind, conn, peer, direction,
                 layer = closed.layer.as_str(), label = closed.label, reason = closed.reason.as_str(),
                 blame = closed.blame.as_str(), by = %closed.by, detail = %closed.detail
             ),
-            EventKind::AcceptFailed { error } => tracing::warn!(target: "peerage", seq, kind, %error),
-            EventKind::ReactorPanicked { reactor } => tracing::error!(target: "peerage", seq, kind, %reactor),
+            EventKind::AcceptFailed { error } => tracing::warn!(target: "peerage", %node, seq, kind, %error),
+            EventKind::ReactorPanicked { reactor } => {
+                tracing::error!(target: "peerage", %node, seq, kind, %reactor);
+            }
             EventKind::Misbehaved { channel, what } => {
-                tracing::warn!(target: "peerage", seq, kind, peer, %channel, %what);
+                tracing::warn!(target: "peerage", %node, seq, kind, peer, %channel, %what);
             }
             EventKind::Stage { stage, took } => tracing::debug!(
-                target: "peerage", seq, kind, conn, peer, direction,
+                target: "peerage", %node, seq, kind, conn, peer, direction,
                 stage = stage.as_str(), took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
             ),
             EventKind::Dialing { endpoint }
             | EventKind::Incoming { endpoint }
             | EventKind::Listening { endpoint } => {
-                tracing::debug!(target: "peerage", seq, kind, conn, peer, %endpoint);
+                tracing::debug!(target: "peerage", %node, seq, kind, conn, peer, %endpoint);
             }
-            _ => tracing::info!(target: "peerage", seq, kind, conn, peer, direction),
+            _ => tracing::info!(target: "peerage", %node, seq, kind, conn, peer, direction),
         }
     }
 }

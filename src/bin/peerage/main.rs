@@ -50,7 +50,7 @@ enum Command {
         /// The file of the node's key; made on the first run.
         #[arg(long, value_name = "FILE", default_value = "peerage.key")]
         key: PathBuf,
-        /// A peer to keep connected to; may be given several times.
+        /// A peer to keep connected to, dialled again 35 s after it was lost; may be given several times.
         #[arg(long = "peer", value_name = "ENODE")]
         peers: Vec<NodeAddress>,
         /// The network; peers that name another are refused.
@@ -122,6 +122,7 @@ fn run(command: Command, output: &Output) -> Result<(), Failure> {
         tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_writer(std::io::stderr)
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
             .init();
     }
     let runtime = || {

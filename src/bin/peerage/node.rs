@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use peerage::address::Endpoint;
 use peerage::channel::PeerUpdates;
+use peerage::event::{DisconnectReason, Event, EventKind};
+use peerage::id::Direction;
 use peerage::peer::PeerUpdate;
 use peerage::reactor::{chat, ping};
-use peerage::router::Report;
+use peerage::router::{Report, RouterHandle};
 use peerage::transport::DnsResolver;
 use peerage::transport::rlpx::RlpxTransport;
 use peerage::{NodeAddress, Router};
@@ -41,11 +43,16 @@ pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failu
         .map_err(|error| Failure::usage(format!("cannot listen on {}: {error}", settings.listen)))?;
 
     let mut builder = Router::builder(id);
-    builder.transport(transport).resolver(DnsResolver).observer(peerage::observe::LogObserver);
+    builder.transport(transport).resolver(DnsResolver).observer(peerage::observe::LogObserver::of(id));
+    let out = *output;
+    builder.observer(move |event: &Event| show_failure(&out, event));
     builder.configure(|config| {
         config.network.clone_from(&settings.network);
         config.peers.persistent.extend(settings.peers.iter().map(NodeAddress::id));
     });
+    if settings.peers.iter().any(|peer| peer.id() == id) {
+        return Err(Failure::usage("--peer names this node itself"));
+    }
     for peer in &settings.peers {
         builder.peer(peer.clone());
     }
@@ -54,7 +61,7 @@ pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failu
     let first_number = getrandom::u64().map_err(|error| Failure::failed(error.to_string()))?;
     let chat_channel = builder.channel().map_err(invalid)?;
     let ping_channel = builder.channel().map_err(invalid)?;
-    let (out, updates) = (*output, builder.updates());
+    let updates = builder.updates();
     builder.reactor(
         "chat",
         chat::run(id, first_number, chat_channel, lines, move |heard| show_line(&out, &heard)),
@@ -71,7 +78,7 @@ pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failu
 
     let handle = router.handle();
     announce(output, &handle.addresses(), &settings, is_new);
-    read_lines(*output, lines_sender);
+    read_lines(*output, handle.clone(), lines_sender);
     let stop = async {
         interrupted.await;
         output.text("shutting down");
@@ -126,14 +133,34 @@ async fn show_peers(output: Output, mut updates: PeerUpdates) {
     }
 }
 
+/// Shows why a peer could not be reached. How often it is tried again is the peer manager's back-off.
+fn show_failure(output: &Output, event: &Event) {
+    let (EventKind::Failed { closed }, Some(Direction::Outbound)) = (&event.kind, event.direction) else {
+        return;
+    };
+    // Two nodes that dial each other at once end one of the attempts: nothing failed.
+    let (Some(peer), false) = (event.peer, closed.reason == DisconnectReason::AlreadyConnected) else {
+        return;
+    };
+    output.line(
+        format!("! peer {} could not be reached: {closed}", peer.short()),
+        &json!({
+            "event": "failed", "peer": peer.to_string(), "by": closed.by.to_string(),
+            "layer": closed.layer.as_str(), "reason": closed.reason.as_str(), "label": closed.label,
+            "detail": closed.detail,
+        }),
+    );
+}
+
 /// Reads standard input on a thread of its own: it blocks, and must not hold up the end of the node.
 #[allow(clippy::disallowed_methods, reason = "the process ends under this thread; there is nothing to join")]
-fn read_lines(output: Output, lines: mpsc::Sender<String>) {
+fn read_lines(output: Output, node: RouterHandle, lines: mpsc::Sender<String>) {
     std::thread::spawn(move || {
         let mut input = io::stdin().lock();
         while let Ok(Some(line)) = next_line(&mut input) {
             match line {
                 Ok(text) if text.trim().is_empty() => {}
+                Ok(_) if node.peers().is_empty() => output.refusal("no peer is up"),
                 Ok(text) => {
                     if lines.blocking_send(text).is_err() {
                         return;
@@ -180,7 +207,7 @@ fn next_line(input: &mut impl BufRead) -> io::Result<Option<Result<String, Strin
 fn farewell(output: &Output, report: &Report) -> Result<(), Failure> {
     output.line(
         format!(
-            "stopped: {} connections closed, {} messages written, {} dropped",
+            "stopped: {} connections closed; of what was still queued, {} messages written, {} dropped",
             report.connections, report.drained, report.dropped
         ),
         &json!({

@@ -18,9 +18,12 @@ use crate::TransportKind;
 use crate::interrupted;
 use crate::output::{Failure, Output};
 
-/// How often each node says a line.
+/// How often each node of a small network says a line.
 const LINE_EVERY: Duration = Duration::from_millis(250);
-/// How long messages in flight may take to arrive once nobody sends any more.
+/// How many lines a second the network may hear: each line said is heard by all nodes but one, so in a large network
+/// each node says them less often.
+const LINES_HEARD_PER_SECOND: f64 = 20_000.0;
+/// How long nothing may arrive before what has not arrived is taken for lost.
 const SETTLE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(
@@ -69,12 +72,12 @@ async fn form(network: &Network) {
 /// Lets every node say a line now and then, and prints a row each second.
 async fn traffic(output: &Output, network: &Network, measured: &Measured, time: Duration) {
     let (began, mut before) = (Instant::now(), Totals::default());
-    let (mut rows, mut lines) = (interval(Duration::from_secs(1)), interval(LINE_EVERY));
-    rows.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut rows, mut lines) = (interval(Duration::from_secs(1)), interval(line_every(network)));
+    rows.set_missed_tick_behavior(MissedTickBehavior::Skip);
     lines.set_missed_tick_behavior(MissedTickBehavior::Delay);
     rows.tick().await;
-    // After the rows, so that a run of whole seconds ends with one.
-    let mut end = std::pin::pin!(sleep(time));
+    // A little after the last row, so that a run of whole seconds ends with one.
+    let mut end = std::pin::pin!(sleep(time + Duration::from_millis(20)));
     loop {
         tokio::select! {
             biased;
@@ -87,6 +90,12 @@ async fn traffic(output: &Output, network: &Network, measured: &Measured, time: 
             _ = lines.tick() => network.say_lines(),
         }
     }
+}
+
+fn line_every(network: &Network) -> Duration {
+    #[allow(clippy::cast_precision_loss, reason = "at most 512 nodes")]
+    let nodes = network.handles().len() as f64;
+    LINE_EVERY.max(Duration::from_secs_f64(nodes * (nodes - 1.0) / LINES_HEARD_PER_SECOND))
 }
 
 fn row(output: &Output, elapsed: Duration, network: &Network, now: &Totals, before: &Totals) {
@@ -114,21 +123,21 @@ fn row(output: &Output, elapsed: Duration, network: &Network, now: &Totals, befo
 /// Asks and says no more, and waits until what was sent has arrived.
 async fn settle(network: &Network, measured: &Measured) -> Totals {
     network.quiet();
-    let arrived = async {
-        let mut last = Totals::of(network.handles(), measured);
-        loop {
-            sleep(Duration::from_millis(50)).await;
-            let now = Totals::of(network.handles(), measured);
-            // Twice the same and nothing missing: an answer or a passed-on line may follow what has arrived.
-            if now.sent == last.sent && now.lost() == 0 && now.queued == 0 {
-                return;
-            }
-            last = now;
+    let mut last = Totals::of(network.handles(), measured);
+    let mut progress = Instant::now();
+    loop {
+        sleep(Duration::from_millis(50)).await;
+        let now = Totals::of(network.handles(), measured);
+        // Twice the same and nothing missing: an answer or a passed-on line may follow what has arrived.
+        let arrived = now.sent == last.sent && now.lost() == 0 && now.queued == 0;
+        if arrived || progress.elapsed() > SETTLE {
+            return now;
         }
-    };
-    // What has not arrived by then is lost, and is reported as lost.
-    let _ = timeout(SETTLE, arrived).await;
-    Totals::of(network.handles(), measured)
+        if now.received > last.received {
+            progress = Instant::now();
+        }
+        last = now;
+    }
 }
 
 struct Summary {

@@ -92,7 +92,7 @@ impl Network {
             measured.ping(result);
         });
         builder.reactor("ping", pinger);
-        builder.observer(peerage::observe::LogObserver);
+        builder.observer(peerage::observe::LogObserver::of(id));
         let router = builder.build().map_err(failed)?;
         let handle = router.handle();
         let address = handle.addresses().into_iter().next();
