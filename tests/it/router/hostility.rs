@@ -76,10 +76,11 @@ async fn every_one_of_many_unpaced_sends_is_accounted_for<W: Wire>(net: Net<W>) 
     let channel = builder.channel_with::<Note>(&keeping(64, Overflow::Wait)).unwrap();
     let mut node = net.start(builder, channel);
     let peer = net.bare(2, &node.address()).await.unwrap();
-    node.up(id(2)).await;
+    let to = id(2);
+    node.up(to).await;
     let (mut queued, mut refused) = (0, 0);
-    for number in 0..50_000 {
-        match node.channel.try_send(id(2), Note::Say { number }).ok() {
+    for number in 0..200_000 {
+        match node.channel.try_send(to, Note::Say { number }).ok() {
             Ok(_) => queued += 1,
             Err(why) => {
                 assert_eq!(why, Refusal::Full);
@@ -91,7 +92,7 @@ async fn every_one_of_many_unpaced_sends_is_accounted_for<W: Wire>(net: Net<W>) 
             yield_now().await;
         }
     }
-    assert_eq!(queued + refused, 50_000);
+    assert_eq!(queued + refused, 200_000);
     let handle = node.handle.clone();
     drop(peer);
     node.stop().await;
@@ -205,13 +206,14 @@ fn no_wake_up_is_lost_between_threads_and_dropped_futures() {
         to.peer(from.address());
         let channel = to.channel_with::<Note>(&tiny).unwrap();
         let mut to = net.start(to, channel);
-        from.up(key(2).id()).await;
+        let target = key(2).id();
+        from.up(target).await;
         let senders: Vec<_> = (0..SENDERS)
             .map(|_| {
                 let sender = from.channel.sender().clone();
                 net.beside(async move {
                     for number in 0..EACH {
-                        sender.send(id(2), Note::Say { number }, Duration::from_secs(20)).await.unwrap();
+                        sender.send(target, Note::Say { number }, Duration::from_secs(20)).await.unwrap();
                     }
                 })
             })
