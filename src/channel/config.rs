@@ -20,7 +20,8 @@ pub struct ChannelConfig {
     pub weight: u32,
     /// What may wait for one peer.
     pub outbound: Share,
-    /// What happens when that is full. `Wait` refuses a `try_send` and lets a `send` wait.
+    /// What happens when that is full. `Wait` refuses a `try_send` and lets a `send` wait; `Disconnect` ends the
+    /// connection; what is dropped is counted.
     pub outbound_overflow: Overflow,
     /// What may wait for the receiver from one peer.
     pub inbound: Share,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub enum DropReason {
     /// A newer message pushed it out of a full outbound queue.
     OutboundEvicted,
-    /// It came to a full outbound queue whose policy is to drop the newest.
+    /// It came to a full outbound queue whose policy is to drop the newest, or to disconnect.
     OutboundFull,
     /// It was older than its deadline.
     Stale,

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use tokio::task::coop::consume_budget;
 
 use super::config::Limits;
 use super::counters::{ChannelCounters, DropReason};
@@ -113,6 +114,8 @@ impl<M: Message> InboundQueue<M> {
     }
 
     pub(super) async fn recv(&self) -> Option<Envelope<M>> {
+        // A queue that is never empty must not keep its reader from giving way to other tasks.
+        consume_budget().await;
         loop {
             match self.next() {
                 Ok(found) => return found,

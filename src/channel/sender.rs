@@ -13,6 +13,7 @@ use super::counters::{ChannelCounters, DropReason};
 use super::link::Link;
 use super::outcome::{Outcome, Recipients, Refusal, SendError};
 use super::registry::Registry;
+use crate::event::{Blame, Closed, DisconnectReason, Layer};
 use crate::id::{ChannelId, ConnId, NodeId};
 use crate::message::{Frame, Message};
 use crate::queue::Pushed;
@@ -92,7 +93,10 @@ impl<M: Message> Sender<M> {
         let mut encoder = Encoder::new(&message);
         // Encoded before the first await, so that the future holds bytes and not the message.
         let (link, frame) = self.prepare(peer, &mut encoder)?;
-        let push = || self.settle(&link.push(tokio::time::Instant::now().into_std(), frame.clone()));
+        let push = || {
+            let pushed = link.push(tokio::time::Instant::now().into_std(), frame.clone());
+            self.settle(&link, &pushed)
+        };
         match push() {
             Err(Refusal::Full) => {}
             settled => return settled.map(|_| ()).map_err(SendError::Refused),
@@ -167,7 +171,13 @@ impl<M: Message> Sender<M> {
     }
 
     fn queue_on(&self, now: Instant, link: &Link, encoder: &mut Encoder<'_, M>, outcome: &mut Outcome) {
-        let settled = self.frame(link, encoder).and_then(|frame| self.settle(&link.push(now, frame)));
+        let settled = self.frame(link, encoder).and_then(|frame| {
+            let pushed = link.push(now, frame);
+            if matches!(pushed, Pushed::DroppedNewest(_) | Pushed::Disconnect(_)) {
+                self.counters.add_dropped(DropReason::OutboundFull, 1);
+            }
+            self.settle(link, &pushed)
+        });
         match settled {
             Ok(evicted) => {
                 outcome.queued += 1;
@@ -197,20 +207,31 @@ impl<M: Message> Sender<M> {
     }
 
     /// Turns the queue's word into the sender's; on success, how many older messages were pushed out.
-    fn settle<T>(&self, pushed: &Pushed<T>) -> Result<usize, Refusal> {
+    fn settle<T>(&self, link: &Link, pushed: &Pushed<T>) -> Result<usize, Refusal> {
         match pushed {
             Pushed::Queued => Ok(0),
             Pushed::Evicted { messages, .. } => {
                 self.counters.add_dropped(DropReason::OutboundEvicted, *messages as u64);
                 Ok(*messages)
             }
-            Pushed::Full(_) | Pushed::DroppedNewest(_) | Pushed::Disconnect(_) => Err(Refusal::Full),
+            Pushed::Full(_) | Pushed::DroppedNewest(_) => Err(Refusal::Full),
+            Pushed::Disconnect(_) => {
+                link.close(overflow(M::CHANNEL));
+                Err(Refusal::Full)
+            }
             Pushed::NoFlow(_) => Err(Refusal::NoChannel),
             // The builder has checked that the largest message fits, so only a hand-written limit gets here.
             Pushed::TooLarge(_) => Err(Refusal::TooLarge { bytes: M::MAX_BYTES, limit: M::MAX_BYTES }),
             Pushed::Closed(_) => Err(self.not_connected()),
         }
     }
+}
+
+/// The end of a connection whose peer takes too little of a channel with that policy.
+fn overflow(channel: ChannelId) -> Closed {
+    let reason = DisconnectReason::PingTimeout;
+    Closed::local(Layer::Channel, Blame::Overload, reason, "outbound_overflow")
+        .with_detail(channel.to_string())
 }
 
 fn has<M: Message>(link: &Link) -> bool {

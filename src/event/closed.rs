@@ -274,10 +274,13 @@ impl Closed {
         }
     }
 
-    /// Adds the cause in words.
+    /// Adds the cause in words. They may be a peer's: a control character becomes `?`, lest it reach a terminal.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
         self.detail = detail.into();
+        if self.detail.contains(char::is_control) {
+            self.detail = self.detail.replace(char::is_control, "?").into();
+        }
         self
     }
 }

@@ -155,7 +155,8 @@ impl EventKind {
 
 /// Sees every event of a node, in order. Log lines, metrics and journals are observers.
 ///
-/// It is called with the event stream locked: it must be quick, and must not call the node back.
+/// It is called with the event stream locked: it must be quick, and must not call the node back. Its panic harms
+/// nobody else.
 pub trait Observer: Send + Sync + 'static {
     /// Takes note of an event.
     fn observe(&self, event: &Event);

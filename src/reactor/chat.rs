@@ -40,6 +40,7 @@ pub struct Heard {
 
 struct Flood<F> {
     me: NodeId,
+    next_number: u64,
     channel: Channel<Chat>,
     seen: BTreeSet<([u8; 64], u64)>,
     order: VecDeque<([u8; 64], u64)>,
@@ -62,21 +63,24 @@ pub async fn run(
     mut lines: mpsc::Receiver<String>,
     heard: impl FnMut(Heard) + Send,
 ) {
-    let mut flood = Flood { me, channel, seen: BTreeSet::new(), order: VecDeque::new(), heard };
-    let mut number = first_number;
+    let (seen, order) = (BTreeSet::new(), VecDeque::new());
+    let mut flood = Flood { me, next_number: first_number, channel, seen, order, heard };
     let mut more_lines = true;
     loop {
         tokio::select! {
             biased;
             message = flood.channel.recv() => match message {
-                Some(message) => flood.on_message(message),
+                Some(message) => {
+                    flood.on_message(message);
+                    // One line of ours for each of theirs: peers that never cease do not silence this node.
+                    if let Ok(text) = lines.try_recv() {
+                        flood.say(text);
+                    }
+                }
                 None => return,
             },
             line = lines.recv(), if more_lines => match line {
-                Some(text) => {
-                    flood.say(number, text);
-                    number = number.wrapping_add(1);
-                }
+                Some(text) => flood.say(text),
                 None => more_lines = false,
             },
         }
@@ -84,7 +88,9 @@ pub async fn run(
 }
 
 impl<F: FnMut(Heard) + Send> Flood<F> {
-    fn say(&mut self, number: u64, mut text: String) {
+    fn say(&mut self, mut text: String) {
+        let number = self.next_number;
+        self.next_number = number.wrapping_add(1);
         text.truncate(text.floor_char_boundary(MAX_LINE_BYTES));
         let origin = *self.me.as_bytes();
         self.is_new(origin, number);

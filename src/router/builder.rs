@@ -12,6 +12,7 @@ use super::config::{ConfigError, RouterConfig};
 use super::erased::AnyTransport;
 use super::events::Events;
 use super::manager::{Mailbox, ManagerActor};
+use super::shutdown::Ending;
 use super::{AddressFilter, IdentityFilter, MemoryStore, Router, Shared};
 use crate::address::{BoxFuture, Endpoint, LiteralResolver, NodeAddress, Resolver};
 use crate::channel::{
@@ -268,6 +269,8 @@ impl Builder {
             kill: CancellationToken::new(),
         };
         let actor = ManagerActor::new(manager, self.store, requests, self.reports);
-        Ok(Router { shared: Arc::new(shared), actor, reactors: self.reactors })
+        let shared = Arc::new(shared);
+        let ending = Ending::new(Arc::clone(&shared));
+        Ok(Router { shared, actor, reactors: self.reactors, ending })
     }
 }

@@ -1,6 +1,7 @@
 //! Stamps events and hands them to the observers.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
@@ -50,7 +51,8 @@ impl Events {
         let About { conn, peer, direction } = about;
         let event = Event { seq: state.seq, at: self.started.elapsed(), conn, peer, direction, kind };
         for observer in &self.observers {
-            observer.observe(&event);
+            // Its panic ends neither the task that has something to tell nor the observers after it.
+            let _ = catch_unwind(AssertUnwindSafe(|| observer.observe(&event)));
         }
     }
 

@@ -51,6 +51,7 @@ use crate::transport::{AcceptError, Offer};
 use self::erased::AnyTransport;
 use self::events::Events;
 use self::manager::{Mailbox, ManagerActor};
+use self::shutdown::Ending;
 
 /// Decides by address whether a peer may connect; asked before any cryptography.
 type AddressFilter = Box<dyn Fn(&Endpoint) -> bool + Send + Sync>;
@@ -87,6 +88,7 @@ pub struct Router {
     shared: Arc<Shared>,
     actor: ManagerActor,
     reactors: Vec<(String, BoxFuture<'static, ()>)>,
+    ending: Ending,
 }
 
 impl Router {
@@ -105,8 +107,8 @@ impl Router {
     ///
     /// # Cancel safety
     ///
-    /// Not cancel-safe: dropping the future leaves the node's tasks to end by themselves, without their
-    /// farewells. Ask for shutdown and wait instead.
+    /// Not cancel-safe: dropping the future ends the node at once, as dropping the router does, and drops what is
+    /// queued; its tasks end soon after by themselves. Ask for shutdown and wait instead.
     pub async fn run(self) -> Report {
         shutdown::run(self).await
     }

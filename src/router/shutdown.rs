@@ -32,9 +32,40 @@ pub struct Report {
     pub took: Duration,
 }
 
+/// Ends whatever is left of a node when it is dropped, so that neither a run that is dropped nor a router that
+/// never runs leaves a task alive or a reactor waiting. After an ordered shutdown it finds nothing to do.
+pub(super) struct Ending {
+    shared: Arc<Shared>,
+    /// The peer manager has nothing more to hear.
+    finish: CancellationToken,
+    stop_reactors: CancellationToken,
+}
+
+impl Ending {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, finish: CancellationToken::new(), stop_reactors: CancellationToken::new() }
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let Self { shared, finish, stop_reactors } = self;
+        shared.stopping.cancel();
+        shared.transports.iter().for_each(|transport| transport.close());
+        for link in shared.registry.seal().iter() {
+            link.close(quitting());
+        }
+        shared.kill.cancel();
+        finish.cancel();
+        shared.updates.close();
+        shared.inbounds.iter().for_each(|inbound| inbound.close());
+        stop_reactors.cancel();
+    }
+}
+
 /// Runs the node from start to end.
 pub(super) async fn run(router: Router) -> Report {
-    let Router { shared, actor, reactors } = router;
+    let Router { shared, actor, reactors, ending } = router;
     let acceptors = TaskTracker::new();
     for (index, transport) in shared.transports.iter().enumerate() {
         for endpoint in transport.local_endpoints() {
@@ -42,12 +73,19 @@ pub(super) async fn run(router: Router) -> Report {
         }
         acceptors.spawn(acceptor::run(Arc::clone(&shared), index));
     }
-    let finish = CancellationToken::new();
     let manager = TaskTracker::new();
-    let deciding = manager.spawn(actor.run(Arc::clone(&shared), finish.clone()));
-    let (supervised, stop_reactors) = (TaskTracker::new(), CancellationToken::new());
+    let deciding = manager.spawn({
+        // Without its peer manager, which only a bug or a store that panics can end, a node decides nothing more.
+        let stop = shared.stopping.clone().drop_guard();
+        let deciding = actor.run(Arc::clone(&shared), ending.finish.clone());
+        async move {
+            let _stop = stop;
+            deciding.await
+        }
+    });
+    let supervised = TaskTracker::new();
     for (name, reactor) in reactors {
-        supervised.spawn(supervise(Arc::clone(&shared), name, reactor, stop_reactors.clone()));
+        supervised.spawn(supervise(Arc::clone(&shared), name, reactor, ending.stop_reactors.clone()));
     }
 
     shared.stopping.cancelled().await;
@@ -65,15 +103,17 @@ pub(super) async fn run(router: Router) -> Report {
     let mut clean = timeout_at(deadline, shared.connections.wait()).await.is_ok();
     shared.kill.cancel();
     shared.connections.wait().await;
-    finish.cancel();
-    let tally = deciding.await.unwrap_or_default();
+    ending.finish.cancel();
+    let decided = deciding.await;
+    clean &= decided.is_ok();
+    let tally = decided.unwrap_or_default();
 
     shared.updates.close();
     shared.inbounds.iter().for_each(|inbound| inbound.close());
     supervised.close();
     let deadline = Instant::now() + shared.config.drain_timeout;
     clean &= timeout_at(deadline, supervised.wait()).await.is_ok();
-    stop_reactors.cancel();
+    ending.stop_reactors.cancel();
     supervised.wait().await;
     let dropped = tally.lost.min(queued);
     Report { connections, queued, drained: queued - dropped, dropped, clean, took: began.elapsed() }

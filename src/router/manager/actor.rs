@@ -203,11 +203,11 @@ impl ManagerActor {
             return;
         }
         let about = About { conn: Some(report.conn), peer: Some(report.peer), ..About::default() };
-        let what = report.what.to_string();
-        shared.events.emit(about, EventKind::Misbehaved { channel: report.channel, what });
         let reason = DisconnectReason::Subprotocol;
         let closed =
             Closed::local(Layer::Channel, Blame::Protocol, reason, "reported").with_detail(report.what);
+        let what = closed.detail.to_string();
+        shared.events.emit(about, EventKind::Misbehaved { channel: report.channel, what });
         late(self.manager.errored(report.conn, &closed, Instant::now().into_std()));
     }
 

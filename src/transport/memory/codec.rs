@@ -70,8 +70,10 @@ impl Decode for PlainDecoder {
         Ok(Some((id, payload)))
     }
 
+    fn hello_done(&mut self, _p2p_version: u32) {}
+
     // The id stands in front of the length's payload, so each payload meets its own limit at once.
-    fn hello_done(&mut self, _p2p_version: u32, _largest_payload_bytes: usize) {}
+    fn agreed(&mut self, _largest_payload_bytes: usize) {}
 }
 
 /// With the labels that RLPx gives to the same faults.

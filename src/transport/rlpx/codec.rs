@@ -41,11 +41,16 @@ impl Decode for RlpxDecoder {
         self.0.decode(input, max_payload).map_err(|error| error.closed())
     }
 
-    fn hello_done(&mut self, p2p_version: u32, largest_payload_bytes: usize) {
-        // A frame is buffered whole before its id is known: it must not exceed what any shared channel allows.
-        self.0.set_max_frame_bytes(frame_limit(largest_payload_bytes));
+    fn hello_done(&mut self, p2p_version: u32) {
+        // The peer is still a stranger, and what it sends until it is none is as small as Hello.
+        self.0.set_max_frame_bytes(frame_limit(FIRST_FRAME_BYTES));
         if p2p_version >= SNAPPY_SINCE {
             self.0.enable_snappy();
         }
+    }
+
+    fn agreed(&mut self, largest_payload_bytes: usize) {
+        // A frame is buffered whole before its id is known: it must not exceed what any shared channel allows.
+        self.0.set_max_frame_bytes(frame_limit(largest_payload_bytes));
     }
 }

@@ -103,7 +103,7 @@ where
     let shared = rlpx::negotiate(specs, &hello.capabilities);
     // Before anything is judged: what we say from here on, a refusal too, the peer takes for compressed.
     let version = hello.version.min(p2p::VERSION);
-    input.hello_done(version, shared.largest_payload());
+    input.hello_done(version);
     output.hello_done(version);
     if hello.id != ends.peer {
         let fault = hello_fault(DisconnectReason::UnexpectedIdentity, "spoofed_hello_id", Blame::Protocol);
@@ -130,6 +130,7 @@ where
         .with_detail(format!("the peer offers {}", theirs.join(", "))));
     }
     let their_info = exchange_info(input, output, offer, &shared).await?;
+    input.agreed(shared.largest_payload());
     if their_info.is_some() {
         progress.reached(Stage::Info);
     }

@@ -36,7 +36,10 @@ pub(super) trait Decode: Send + 'static {
         max_payload: impl Fn(u8) -> Option<usize>,
     ) -> Result<Option<(u8, Bytes)>, Closed>;
 
-    /// Hello was exchanged with this `p2p` version: what follows may be encoded in another way, and no payload
-    /// is larger than `largest_payload_bytes`.
-    fn hello_done(&mut self, p2p_version: u32, largest_payload_bytes: usize);
+    /// Hello was exchanged with this `p2p` version: what follows may be encoded in another way. Until the session is
+    /// agreed on, only small messages come.
+    fn hello_done(&mut self, p2p_version: u32);
+
+    /// The session is agreed on: channels' messages follow, none with a payload above `largest_payload_bytes`.
+    fn agreed(&mut self, largest_payload_bytes: usize);
 }

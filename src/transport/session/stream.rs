@@ -33,8 +33,12 @@ impl<R: AsyncRead + Unpin + Send, D: Decode> Input<R, D> {
         Self { io, codec, buffer: BytesMut::new(), peak_bytes: 0, next_read_bytes: SMALL_READ_BYTES }
     }
 
-    pub(super) fn hello_done(&mut self, p2p_version: u32, largest_payload_bytes: usize) {
-        self.codec.hello_done(p2p_version, largest_payload_bytes);
+    pub(super) fn hello_done(&mut self, p2p_version: u32) {
+        self.codec.hello_done(p2p_version);
+    }
+
+    pub(super) fn agreed(&mut self, largest_payload_bytes: usize) {
+        self.codec.agreed(largest_payload_bytes);
     }
 
     /// Waits for the next message. Cancel-safe: bytes already read stay in the buffer.
@@ -197,7 +201,9 @@ mod tests {
             Ok(Some((0, payload)))
         }
 
-        fn hello_done(&mut self, _p2p_version: u32, _largest_payload_bytes: usize) {}
+        fn hello_done(&mut self, _p2p_version: u32) {}
+
+        fn agreed(&mut self, _largest_payload_bytes: usize) {}
     }
 
     /// What a buffer costs, whatever was consumed of it.

@@ -4,6 +4,7 @@
 mod admission;
 mod dialing;
 mod faults;
+mod hostility;
 mod kit;
 mod liveness;
 mod network;

@@ -25,6 +25,7 @@ conformance!(
     an_unknown_message_id_is_a_breach,
     a_payload_at_the_maximum_passes_and_one_above_it_is_a_breach,
     an_announcement_above_every_maximum_is_refused_before_its_payload_comes,
+    a_stranger_is_given_no_memory_for_a_channels_message,
 );
 
 /// The honest node's report on a peer that does as `misdeed` says. With it the reason that the peer was told, if the
@@ -196,4 +197,16 @@ async fn an_announcement_above_every_maximum_is_refused_before_its_payload_comes
     .await;
     assert!(["frame_too_large", "payload_too_large"].contains(&closed.label), "{closed}");
     assert_eq!(told(&closed), breach(Layer::Frame, closed.label));
+}
+
+/// Until a peer has said of which network it is, the most that it may make a node keep is as small as Hello.
+async fn a_stranger_is_given_no_memory_for_a_channels_message<K: Kit>(kit: K) {
+    let payload = noise(1, MAX_BYTES);
+    let (closed, _) = report(&kit, async |wire: &mut Wire<K::Raw>| {
+        wire.greet(&hello(key(9).id())).await;
+        let bytes = wire.announcement(TRIAL_0, &payload);
+        tokio::io::AsyncWriteExt::write_all(&mut wire.io, &bytes).await.unwrap();
+    })
+    .await;
+    assert!(["frame_too_large", "unknown_message_id"].contains(&closed.label), "{closed}");
 }
