@@ -1,4 +1,4 @@
-//! Eight whole nodes in one process, over the memory transport: each says hello to all, and all answer.
+//! Eight whole nodes in one process, over the memory transport: each says hello to all, and the first answers are shown.
 //!
 //! Run it with `cargo run --example memory_network`.
 

@@ -163,7 +163,9 @@ fn deliver<'a>(frame: Frame, link: &Link, inbounds: &'a [BoundChannel]) -> Resul
                 return Err(channel_fault("malformed_message", detail));
             }
             Delivery::Disconnect => {
-                return Err(channel_fault("inbound_overflow", frame.channel.to_string()));
+                // It is our receiver that lags: the peer is not to blame.
+                let fault = channel_fault("inbound_overflow", frame.channel.to_string());
+                return Err(Closed { blame: Blame::Ourselves, ..fault });
             }
             Delivery::Full => match room.take() {
                 Some(room) => return Ok(Some(Held { frame, inbound, room })),
