@@ -88,6 +88,11 @@ pub(super) async fn run_attempt<F>(
 /// Reports an attempt that did not become a connection.
 async fn fail(shared: &Shared, attempt: Attempt, closed: Closed) {
     shared.events.emit(attempt.about(), EventKind::Failed { closed: closed.clone() });
+    give_back(shared, attempt, closed).await;
+}
+
+/// Gives the slot of an attempt back to the peer manager.
+async fn give_back(shared: &Shared, attempt: Attempt, closed: Closed) {
     let Attempt { conn, direction, .. } = attempt;
     shared.mailbox.tell(Request::Failed { conn, direction, closed }).await;
 }
@@ -97,8 +102,7 @@ async fn admit(shared: Arc<Shared>, attempt: Attempt, connection: Box<dyn AnyCon
     let info = connection.info().clone();
     let attempt = Attempt { peer: Some(info.peer), ..attempt };
     if let Err(closed) = filtered(shared.identity_filter.as_deref(), &info.peer, &IDENTITY_LABELS) {
-        fail(&shared, attempt, closed.clone()).await;
-        return connection.refuse(closed.reason).await;
+        return turn_away(&shared, attempt, connection, closed).await;
     }
     let link = Arc::new(new_link(&shared, attempt, info));
     match shared.mailbox.establish(Arc::clone(&link)).await {
@@ -106,11 +110,17 @@ async fn admit(shared: Arc<Shared>, attempt: Attempt, connection: Box<dyn AnyCon
             let inbounds = bound_channels(&shared, &link);
             connection.run(Task { shared, link, inbounds }).await;
         }
-        Err(closed) => {
-            shared.events.emit(attempt.about(), EventKind::Failed { closed: closed.clone() });
-            connection.refuse(closed.reason).await;
-        }
+        Err(closed) => turn_away(&shared, attempt, connection, closed).await,
     }
+}
+
+/// Tells a peer why it may not stay. It keeps its slot until it is gone, so that those who are turned away are as
+/// bounded in number as those who stay.
+async fn turn_away(shared: &Shared, attempt: Attempt, connection: Box<dyn AnyConnection>, closed: Closed) {
+    shared.events.emit(attempt.about(), EventKind::Failed { closed: closed.clone() });
+    // A transport that panics in its farewell has lost the connection all the same.
+    let _ = AssertUnwindSafe(connection.refuse(closed.reason)).catch_unwind().await;
+    give_back(shared, attempt, closed).await;
 }
 
 /// What a filter's refusal and its panic are counted as.

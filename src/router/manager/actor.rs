@@ -145,17 +145,8 @@ impl ManagerActor {
                 self.manager.accepted(conn, link.peer(), now).map_err(Reject::closed)
             }
         };
-        let admitted = match admitted {
-            Ok(admitted) => admitted,
-            Err(closed) => {
-                // A rejection changes nothing: the attempt is still open, and ends here.
-                late(match link.direction {
-                    Direction::Outbound => self.manager.dial_failed(conn, &closed, now),
-                    Direction::Inbound => self.manager.incoming_failed(conn, &closed, now),
-                });
-                return Err(closed);
-            }
-        };
+        // A rejection changes nothing: the attempt is still open, and its end is told when the peer is gone.
+        let admitted = admitted?;
         if !shared.registry.insert(Arc::clone(link)) {
             late(self.manager.disconnected(conn, &quitting(), now));
             return Err(quitting());
