@@ -63,6 +63,18 @@ impl Stage {
             Self::Info => "info",
         }
     }
+
+    /// The layer that a new connection waits in once it has reached this stage, or none yet. An attempt that
+    /// takes too long ended there.
+    #[must_use]
+    pub fn awaited_layer(reached: Option<Self>) -> Layer {
+        match reached {
+            None => Layer::Tcp,
+            Some(Self::Tcp | Self::Auth) => Layer::Ecies,
+            Some(Self::Ack) => Layer::Hello,
+            Some(Self::Hello | Self::Info) => Layer::Capability,
+        }
+    }
 }
 
 impl fmt::Display for Stage {

@@ -173,11 +173,12 @@ impl Stages {
 
     fn timed_out(&self, limit: Duration) -> Closed {
         let reached = self.state.lock().unwrap_or_else(PoisonError::into_inner).1;
-        let (layer, what) = match reached {
-            None => (Layer::Tcp, "nothing accepted the connection"),
-            Some(Stage::Tcp | Stage::Auth) => (Layer::Ecies, "no answer to the encrypted handshake"),
-            Some(Stage::Ack) => (Layer::Hello, "no Hello"),
-            Some(_) => (Layer::Capability, "no answer after Hello"),
+        let layer = Stage::awaited_layer(reached);
+        let what = match layer {
+            Layer::Tcp => "nothing accepted the connection",
+            Layer::Ecies => "no answer to the encrypted handshake",
+            Layer::Hello => "no Hello",
+            _ => "no answer after Hello",
         };
         Closed::local(layer, Blame::System, DisconnectReason::TcpError, "timed_out")
             .with_detail(format!("{what} within {limit:?}"))

@@ -35,11 +35,12 @@ impl Trace {
 
     /// The end of an attempt that took too long, in the layer that it was waiting in.
     pub(super) fn timed_out(&self) -> Closed {
-        let (layer, waited_for) = match self.lock().stage {
-            None => (Layer::Tcp, "the byte stream"),
-            Some(Stage::Tcp | Stage::Auth) => (Layer::Ecies, "the encrypted handshake"),
-            Some(Stage::Ack) => (Layer::Hello, "Hello"),
-            Some(_) => (Layer::Capability, "the peer's information"),
+        let layer = Stage::awaited_layer(self.lock().stage);
+        let waited_for = match layer {
+            Layer::Tcp => "the byte stream",
+            Layer::Ecies => "the encrypted handshake",
+            Layer::Hello => "Hello",
+            _ => "the peer's information",
         };
         Closed::local(layer, Blame::System, DisconnectReason::PingTimeout, "handshake_timeout")
             .with_detail(format!("waited for {waited_for}"))
