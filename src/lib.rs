@@ -84,7 +84,7 @@
 //! |---|---|
 //! | L0 | [`id`], [`address`] |
 //! | L1 | [`message`], [`event`] |
-//! | L2 | [`peer`], [`queue`], [`rlpx`] |
+//! | L2 | [`peer`], [`queue`], [`request`], [`rlpx`] |
 //! | — | the wall |
 //! | L3 | [`transport`], [`channel`] |
 //! | L4 | [`router`] |
@@ -101,6 +101,7 @@ pub mod id;
 pub mod message;
 pub mod peer;
 pub mod queue;
+pub mod request;
 pub mod rlpx;
 
 #[cfg(feature = "net")]
