@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::past::Fate;
-use super::{Ticket, Waiters};
+use super::{Sent, Ticket, Waiters};
 
 impl<T> Waiters<T> {
     /// Checks every law that must hold between two calls. For tests and fuzzing: O(everything).
@@ -32,11 +31,11 @@ impl<T> Waiters<T> {
         for (ticket, question) in &self.questions {
             let waits = self.lines[question.line].waiting.contains(ticket);
             assert_eq!(waits, question.sent.is_none(), "a question waits or was sent");
-            if let Some(super::Sent { id, .. }) = question.sent {
+            if let Some(Sent { id, .. }) = question.sent {
                 sent += 1;
                 assert_eq!(self.in_flight.get(&id), Some(ticket), "what was sent is found by its id");
                 assert!(self.past.knows(id), "an id in flight was given");
-                assert!(matches!(self.past.fate(id), None | Some(Fate::InFlight)), "and is not settled");
+                assert!(!self.past.has_spoken(id), "and the peer has not spoken on it");
             }
         }
         assert_eq!(sent, self.in_flight.len(), "all that is in flight is in the table");

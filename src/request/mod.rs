@@ -102,7 +102,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::id::ChannelId;
-use past::{Fate, Past};
+use past::Past;
 use turns::{IDLE, Turns};
 
 /// The questions of one connection that wait for an answer. See [the module](self).
@@ -243,7 +243,7 @@ impl<T> Waiters<T> {
     ///
     /// `None` if it has left the table already; so it may be called at any time, and again.
     pub fn give_up(&mut self, ticket: Ticket) -> Option<T> {
-        let question = self.remove(ticket, Fate::GivenUp)?;
+        let question = self.remove(ticket)?;
         self.counts.given_up += 1;
         Some(question.waiter)
     }
@@ -254,9 +254,6 @@ impl<T> Waiters<T> {
     /// again hands back nothing.
     pub fn close(&mut self) -> Vec<T> {
         self.closed = true;
-        for &id in self.in_flight.keys() {
-            self.past.settle(id, Fate::GivenUp);
-        }
         self.in_flight.clear();
         for index in 0..self.lines.len() {
             let line = &mut self.lines[index];
@@ -338,11 +335,11 @@ impl<T> Waiters<T> {
             self.counts.unasked += 1;
             return Verdict::Unasked;
         }
-        if self.past.fate(id) == Some(Fate::Answered) {
+        if self.past.has_spoken(id) {
             self.counts.duplicate += 1;
             return Verdict::Duplicate;
         }
-        self.past.settle(id, Fate::Answered);
+        self.past.spoke(id);
         self.counts.late += 1;
         Verdict::Late
     }
@@ -362,16 +359,17 @@ impl<T> Waiters<T> {
             self.counts.foreign += 1;
             return Verdict::Foreign;
         }
-        match self.remove(ticket, Fate::Answered) {
-            Some(Question { waiter, sent: Some(sent), .. }) => {
-                Verdict::Matched { waiter, round_trip: now.saturating_duration_since(sent.at) }
+        match self.remove(ticket) {
+            Some(Question { waiter, sent: Some(Sent { id, at }), .. }) => {
+                self.past.spoke(id);
+                Verdict::Matched { waiter, round_trip: now.saturating_duration_since(at) }
             }
             _ => unreachable!("what is in flight is in the table, and was sent"),
         }
     }
 
     /// Takes a question out of the table and of all indices.
-    fn remove(&mut self, ticket: Ticket, fate: Fate) -> Option<Question<T>> {
+    fn remove(&mut self, ticket: Ticket) -> Option<Question<T>> {
         let question = self.questions.remove(&ticket)?;
         let line = &mut self.lines[question.line];
         match question.sent {
@@ -381,7 +379,6 @@ impl<T> Waiters<T> {
             Some(Sent { id, .. }) => {
                 line.in_flight -= 1;
                 self.in_flight.remove(&id);
-                self.past.settle(id, fate);
             }
         }
         self.weigh(question.line);

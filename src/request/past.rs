@@ -1,38 +1,28 @@
-//! The ids handed out so far, and what became of the latest of them.
+//! The ids handed out so far, and on which of the latest the peer has spoken.
 
 use std::collections::VecDeque;
 
-/// What became of an id that was handed out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// The peer may still answer it.
-    InFlight,
-    /// The peer has spoken: a second word is one too many.
-    Answered,
-    /// The asker is gone: the peer may still speak, once.
-    GivenUp,
-}
-
-/// A counter of ids, and a window of fates that ends at its latest: one byte each, `keep` at most.
+/// A counter of ids, and a window that ends at its latest: one byte for each, `keep` at most.
 #[derive(Debug)]
 pub(super) struct Past {
     /// How many ids were handed out, and so the latest of them.
     latest: u64,
     keep: usize,
-    fates: VecDeque<Fate>,
+    /// Whether the peer has answered or refused; a second word is one too many.
+    spoken: VecDeque<bool>,
 }
 
 impl Past {
     pub(super) fn new(keep: usize) -> Self {
-        Self { latest: 0, keep, fates: VecDeque::new() }
+        Self { latest: 0, keep, spoken: VecDeque::new() }
     }
 
     /// Hands out an id that was never handed out before.
     pub(super) fn next_id(&mut self) -> u64 {
-        if self.fates.len() == self.keep {
-            self.fates.pop_front();
+        if self.spoken.len() == self.keep {
+            self.spoken.pop_front();
         }
-        self.fates.push_back(Fate::InFlight);
+        self.spoken.push_back(false);
         self.latest += 1;
         self.latest
     }
@@ -42,25 +32,25 @@ impl Past {
         (1..=self.latest).contains(&id)
     }
 
-    /// What became of an id; `None` if that is forgotten, or it was not handed out.
-    pub(super) fn fate(&self, id: u64) -> Option<Fate> {
-        self.fates.get(self.place(id)?).copied()
+    /// Whether the peer is known to have spoken on an id; false if that is forgotten.
+    pub(super) fn has_spoken(&self, id: u64) -> bool {
+        self.place(id).is_some_and(|place| self.spoken[place])
     }
 
-    /// Notes what became of an id, unless it is forgotten.
-    pub(super) fn settle(&mut self, id: u64, fate: Fate) {
+    /// Notes that the peer has spoken on an id, unless that is forgotten.
+    pub(super) fn spoke(&mut self, id: u64) {
         if let Some(place) = self.place(id) {
-            self.fates[place] = fate;
+            self.spoken[place] = true;
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.fates.len()
+        self.spoken.len()
     }
 
     fn place(&self, id: u64) -> Option<usize> {
         let age = usize::try_from(self.latest.checked_sub(id)?).ok()?;
-        self.fates.len().checked_sub(age.checked_add(1)?)
+        self.spoken.len().checked_sub(age.checked_add(1)?)
     }
 }
 
@@ -71,18 +61,15 @@ mod tests {
     #[test]
     fn only_the_latest_ids_are_remembered() {
         let mut past = Past::new(4);
-        assert!((0..3).all(|id| !past.knows(id) && past.fate(id).is_none()));
+        assert!((0..3).all(|id| !past.knows(id) && !past.has_spoken(id)));
         assert!((1..=10).all(|id| past.next_id() == id));
-        past.settle(7, Fate::GivenUp);
-        past.settle(10, Fate::Answered);
-        for (forgotten, unknown) in [(6, 11), (1, u64::MAX), (0, 12)] {
-            past.settle(forgotten, Fate::Answered);
-            past.settle(unknown, Fate::Answered);
-            assert_eq!((past.fate(forgotten), past.fate(unknown)), (None, None));
-            assert!(!past.knows(unknown));
+        for id in [0, 1, 6, 7, 10, 11, u64::MAX] {
+            past.spoke(id);
         }
-        let fates: Vec<Fate> = (7..=10).filter_map(|id| past.fate(id)).collect();
-        assert_eq!(fates, [Fate::GivenUp, Fate::InFlight, Fate::InFlight, Fate::Answered]);
-        assert!(past.knows(1) && !past.knows(0) && past.len() == 4);
+        let spoken: Vec<u64> = (0..20).filter(|&id| past.has_spoken(id)).collect();
+        assert_eq!(spoken, [7, 10], "6 is forgotten, and 11 unknown");
+        let known: Vec<u64> = (0..20).filter(|&id| past.knows(id)).collect();
+        assert_eq!(known, (1..=10).collect::<Vec<u64>>());
+        assert_eq!(past.len(), 4);
     }
 }
