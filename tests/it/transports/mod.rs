@@ -12,6 +12,7 @@ mod closing;
 mod endpoints;
 mod handshakes;
 pub(crate) mod kits;
+mod links;
 mod packets;
 mod pressure;
 mod refusals;
