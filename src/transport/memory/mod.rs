@@ -27,7 +27,8 @@
 //! the rate, but tokio's timer wakes on whole milliseconds: whoever waits learns of its bytes, its room or the end up
 //! to 2 ms late (1 ms where the clock stands at whole milliseconds), and then finds all that is due. The rate does
 //! not suffer by that, since the window allows for it, and what a writer writes at once when it is woken late counts
-//! as written when it should have been woken, by at most those 2 ms.
+//! as written when it should have been woken, by at most those 2 ms. (At once is at the same instant: where the clock
+//! is not paused that is its first write alone, and a buffer should hold what leaves in 2 ms.)
 //!
 //! Not modelled: loss, reordering, jitter, congestion, the cost of headers and acknowledgements, lines that differ
 //! between nodes or directions, or that several connections share.

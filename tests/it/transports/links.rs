@@ -168,6 +168,27 @@ async fn the_end_arrives_after_the_data() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_that_waits_learns_of_the_end_a_latency_later() {
+    for dropped in [true, false] {
+        let (mut near, mut far) = streams(slow(10 * MS)).await;
+        let started = Instant::now();
+        let leave = async {
+            let stays = timeout(50 * MS, std::future::pending::<()>()).await;
+            assert!(stays.is_err());
+            if dropped {
+                drop(near);
+                return None;
+            }
+            near.shutdown().await.unwrap();
+            Some(near)
+        };
+        let mut byte = [0];
+        let (_kept, end) = tokio::join!(leave, far.read(&mut byte));
+        assert_eq!((end.unwrap(), started.elapsed()), (0, 60 * MS));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_that_is_gone_breaks_the_writer_a_latency_later() {
     let config = LinkConfig::new(10 * MS, Some(1000), 100).unwrap();
     let (mut near, far) = streams(config).await;

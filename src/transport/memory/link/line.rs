@@ -123,10 +123,10 @@ impl Line {
             self.take(count, into);
             self.make_room(now, count as u64);
         }
-        let due = self.next_arrival();
-        let has_ended = self.read == self.written && due.is_some_and(|end| end <= now);
-        if room > 0 && self.read == unread && !has_ended {
-            return Turn::Wait(due);
+        // Nothing has arrived: what comes next is a byte that is not due yet, or the end.
+        let next = self.next_arrival();
+        if room > 0 && self.read == unread && next.is_none_or(|due| now < due) {
+            return Turn::Wait(next);
         }
         Turn::Done(())
     }

@@ -134,6 +134,24 @@ fn an_unread_line_holds_its_window_and_its_buffer() {
 }
 
 #[test]
+fn no_byte_counts_as_written_before_the_window_opened() {
+    let start = Instant::now();
+    let mut line = line(Duration::ZERO, Some(1_000_000), 100);
+    let window = line.config.window_bytes();
+    let (mut now, mut written) = (start, write(&mut line, start, window % 100));
+    while written < window {
+        now += MS / 10;
+        written += write(&mut line, now, 100);
+    }
+    // The buffer is full, and so is the window: both have room when the writer comes late.
+    let late = room_at(&mut line, now).unwrap() + MS;
+    assert_eq!(read(&mut line, late), Some(window));
+    assert_eq!(write(&mut line, late, 100), 100);
+    assert_eq!(read(&mut line, late), Some(0));
+    assert_eq!(read(&mut line, late + MS / 10), Some(100));
+}
+
+#[test]
 fn an_idle_line_keeps_no_memory() {
     let start = Instant::now();
     let mut line = line(MS, None, 1 << 20);
