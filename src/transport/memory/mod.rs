@@ -4,17 +4,47 @@
 //! bounded size, so a reader that stops holds its writer back, and messages arrive split and joined as on
 //! a real stream. The network vouches for who dials, as ECIES does over TCP.
 //!
-//! It has no clock and draws no randomness: on a paused runtime of one thread it is deterministic. It adds no
-//! delay and no faults; [`MemoryNetwork::connect`] and [`MemoryIncoming::into_stream`] let a test stand between
-//! two nodes and do so.
+//! It draws no randomness: on a paused runtime of one thread it is deterministic.
+//! [`MemoryNetwork::connect`] and [`MemoryIncoming::into_stream`] let a test stand between two nodes.
+//!
+//! # Links
+//!
+//! By default bytes arrive at once, and the transport has no clock. [`MemoryNetwork::set_link`] gives the connections
+//! made from then on a [`LinkConfig`]: a latency, a rate and a buffer, for each of their two directions on its own.
+//!
+//! - What is written waits in the buffer, leaves byte after byte at the rate, and arrives a latency after it left. A
+//!   write is done when its bytes are in the buffer, as with a socket. A buffer that is full holds the writer back.
+//! - While as many bytes are on their way and unread as the [window](LinkConfig::window_bytes) has, none leaves: a
+//!   reader that stops fills the window, then the buffer, and so holds the writer back. Memory is bounded by both.
+//!   When the reader takes some, the line knows at once.
+//! - The end of a direction arrives after its last byte, at the earliest a latency after it was said. A stream that
+//!   is dropped ends its own direction so, and loses what comes to it; the other end may write until it can have
+//!   learned of that, which is a latency later, and then its stream is broken. As over TCP, it is dropping both
+//!   halves of a connection that does this: the other end of a reading half that is dropped alone learns nothing.
+//! - Connecting takes no time. What the two ends then say to agree on a session does.
+//!
+//! Time is tokio's, so a paused clock moves it. Instants are computed to the nanosecond and never rounded in favour of
+//! the rate, but tokio's timer wakes on whole milliseconds: whoever waits learns of its bytes, its room or the end up
+//! to 2 ms late (1 ms where the clock stands at whole milliseconds), and then finds all that is due. The rate does
+//! not suffer by that, since the window allows for it, and what a writer writes at once when it is woken late counts
+//! as written when it should have been woken, by at most those 2 ms. (At once is at the same instant: where the clock
+//! is not paused that is its first write alone, and a buffer should hold what leaves in 2 ms.)
+//!
+//! Not modelled: loss, reordering, jitter, congestion, the cost of headers and acknowledgements, lines that differ
+//! between nodes or directions, or that several connections share.
 
 mod codec;
+mod link;
 mod pipe;
+mod stream;
+
+pub use link::{LinkConfig, LinkConfigError};
+pub use stream::MemoryStream;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::io::{DuplexStream, ReadHalf, duplex};
+use tokio::io::ReadHalf;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +56,7 @@ use crate::address::Endpoint;
 use crate::event::{Blame, Closed, DisconnectReason, Layer, Stage};
 use crate::id::{NodeId, Protocol};
 
-/// Capacity of each direction of a connection, in bytes.
+/// Capacity of each direction of a connection without a link, in bytes.
 pub const PIPE_BYTES: usize = 64 * 1024;
 
 /// How many connections wait to be accepted before the next is refused.
@@ -35,13 +65,20 @@ pub const BACKLOG: usize = 128;
 /// Nodes of one process that can reach each other. Clones are the same network.
 #[derive(Clone, Default)]
 pub struct MemoryNetwork {
-    listeners: Arc<Mutex<BTreeMap<NodeId, mpsc::Sender<Pipe>>>>,
+    table: Arc<Mutex<Table>>,
+}
+
+#[derive(Default)]
+struct Table {
+    listeners: BTreeMap<NodeId, mpsc::Sender<Pipe>>,
+    /// Of the connections to come.
+    link: Option<LinkConfig>,
 }
 
 /// One end of a new connection, and who is at the other.
 struct Pipe {
     from: NodeId,
-    stream: DuplexStream,
+    stream: MemoryStream,
 }
 
 impl MemoryNetwork {
@@ -51,12 +88,25 @@ impl MemoryNetwork {
         Self::default()
     }
 
+    /// Makes a network without nodes, whose connections have the link `config`.
+    #[must_use]
+    pub fn with_link(config: LinkConfig) -> Self {
+        let network = Self::new();
+        network.set_link(config);
+        network
+    }
+
+    /// Gives the connections made from now on a link, or none. Those that exist keep what they have.
+    pub fn set_link(&self, config: impl Into<Option<LinkConfig>>) {
+        self.table().link = config.into();
+    }
+
     /// Adds a node that listens under its identity. A node of the same identity is replaced: the older
     /// transport accepts nothing more.
     #[must_use]
     pub fn listen(&self, id: NodeId) -> MemoryTransport {
         let (sender, receiver) = mpsc::channel(BACKLOG);
-        self.table().insert(id, sender.clone());
+        self.table().listeners.insert(id, sender.clone());
         MemoryTransport {
             network: self.clone(),
             id,
@@ -72,10 +122,13 @@ impl MemoryNetwork {
     /// # Errors
     ///
     /// [`Closed`] if nobody listens there or its backlog is full.
-    pub fn connect(&self, from: NodeId, to: NodeId) -> Result<DuplexStream, Closed> {
+    pub fn connect(&self, from: NodeId, to: NodeId) -> Result<MemoryStream, Closed> {
         let refused = |detail: &'static str| Closed::stream("connection_refused", detail);
-        let (ours, theirs) = duplex(PIPE_BYTES);
-        let listener = self.table().get(&to).cloned();
+        let (listener, link) = {
+            let table = self.table();
+            (table.listeners.get(&to).cloned(), table.link)
+        };
+        let (ours, theirs) = stream::pair(link);
         let listener = listener.ok_or_else(|| refused("no node of that identity listens"))?;
         match listener.try_send(Pipe { from, stream: theirs }) {
             Ok(()) => Ok(ours),
@@ -84,9 +137,9 @@ impl MemoryNetwork {
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, BTreeMap<NodeId, mpsc::Sender<Pipe>>> {
+    fn table(&self) -> MutexGuard<'_, Table> {
         // No code that holds this lock can panic between two writes: a poisoned table is still whole.
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,7 +154,7 @@ pub struct MemoryTransport {
 }
 
 /// A connection over memory.
-pub type MemoryConnection = SessionConnection<ReadHalf<DuplexStream>, PipeWriter, PlainDecoder, PlainEncoder>;
+pub type MemoryConnection = SessionConnection<ReadHalf<MemoryStream>, PipeWriter, PlainDecoder, PlainEncoder>;
 
 impl Transport for MemoryTransport {
     type Incoming = MemoryIncoming;
@@ -152,8 +205,8 @@ impl Transport for MemoryTransport {
         self.closed.cancel();
         let mut table = self.network.table();
         // Only our own entry: a node of the same identity may have taken its place.
-        if table.get(&self.id).is_some_and(|listener| listener.same_channel(&self.listener)) {
-            table.remove(&self.id);
+        if table.listeners.get(&self.id).is_some_and(|listener| listener.same_channel(&self.listener)) {
+            table.listeners.remove(&self.id);
         }
         // Where an accept holds the backlog, that accept is about to end, and empties it then.
         if let Ok(mut backlog) = self.backlog.try_lock() {
@@ -184,7 +237,7 @@ impl MemoryIncoming {
     /// Gives up the session for the bare byte stream, on which the caller speaks for itself. Tests use it to be a
     /// peer that breaks the protocol, or to stand between two that do not.
     #[must_use]
-    pub fn into_stream(self) -> DuplexStream {
+    pub fn into_stream(self) -> MemoryStream {
         self.pipe.stream
     }
 }
@@ -202,7 +255,7 @@ impl Incoming for MemoryIncoming {
 }
 
 async fn session(
-    stream: DuplexStream,
+    stream: MemoryStream,
     local_id: NodeId,
     peer: NodeId,
     handshake: &Handshake,

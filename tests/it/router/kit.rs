@@ -13,11 +13,11 @@ use peerage::id::{ConnId, Direction};
 use peerage::message::ChannelSpec;
 use peerage::peer::{Limit, PeerUpdate};
 use peerage::router::{Builder, Report, Router, RouterConfig, RouterHandle};
-use peerage::transport::memory::{MemoryNetwork, MemoryTransport};
+use peerage::transport::memory::{MemoryNetwork, MemoryStream, MemoryTransport};
 use peerage::transport::rlpx::RlpxTransport;
 use peerage::transport::{Connection, Handshake, Offer, Target, Transport};
 use peerage::{NodeAddress, NodeId, NodeKey};
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -102,7 +102,7 @@ pub(super) struct Memory(pub(super) MemoryNetwork);
 
 impl Wire for Memory {
     type Transport = MemoryTransport;
-    type Raw = DuplexStream;
+    type Raw = MemoryStream;
     const ENCRYPTED: bool = false;
 
     async fn listen(&self, key: &NodeKey) -> MemoryTransport {
@@ -113,7 +113,7 @@ impl Wire for Memory {
         self.0.listen(key.id())
     }
 
-    async fn raw(&self, from: NodeId, to: &Endpoint) -> DuplexStream {
+    async fn raw(&self, from: NodeId, to: &Endpoint) -> MemoryStream {
         let Endpoint::Memory(to) = to else { panic!("{to} is not in memory") };
         self.0.connect(from, *to).unwrap()
     }

@@ -1,13 +1,13 @@
 //! The transports under test.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use peerage::address::Endpoint;
 use peerage::transport::Transport;
-use peerage::transport::memory::{MemoryNetwork, MemoryTransport};
+use peerage::transport::memory::{LinkConfig, MemoryNetwork, MemoryStream, MemoryTransport};
 use peerage::transport::rlpx::RlpxTransport;
 use peerage::{NodeId, NodeKey};
-use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::wire::Wire;
@@ -90,7 +90,7 @@ pub(crate) struct Memory(MemoryNetwork);
 
 impl Kit for Memory {
     type Transport = MemoryTransport;
-    type Raw = DuplexStream;
+    type Raw = MemoryStream;
     type Relay = MemoryRelay;
 
     fn new() -> Self {
@@ -109,21 +109,19 @@ impl Kit for Memory {
         Some(Endpoint::Memory(id))
     }
 
-    async fn connect(&self, from: NodeId, to: &Endpoint) -> DuplexStream {
+    async fn connect(&self, from: NodeId, to: &Endpoint) -> MemoryStream {
         let Endpoint::Memory(to) = to else { panic!("no node: {to}") };
         self.0.connect(from, *to).unwrap()
     }
 
-    async fn speak(&self, key: &NodeKey, _to: NodeId, endpoint: &Endpoint) -> Wire<DuplexStream> {
+    async fn speak(&self, key: &NodeKey, _to: NodeId, endpoint: &Endpoint) -> Wire<MemoryStream> {
         Wire::plain(self.connect(key.id(), endpoint).await)
     }
 
     /// The dialler lives on a network of its own, where the relay bears the listener's name.
     async fn relay(&self, dialler: &NodeKey, to: (NodeId, &Endpoint)) -> (MemoryTransport, MemoryRelay) {
         let near = MemoryNetwork::new();
-        let relay =
-            MemoryRelay { near: near.listen(to.0), far: self.0.clone(), from: dialler.id(), to: to.0 };
-        (near.listen(dialler.id()), relay)
+        (near.listen(dialler.id()), MemoryRelay::new(&near, &self.0, dialler.id(), to.0))
     }
 }
 
@@ -134,15 +132,71 @@ pub(crate) struct MemoryRelay {
     to: NodeId,
 }
 
+impl MemoryRelay {
+    fn new(near: &MemoryNetwork, far: &MemoryNetwork, from: NodeId, to: NodeId) -> Self {
+        Self { near: near.listen(to), far: far.clone(), from, to }
+    }
+}
+
 impl Relay for MemoryRelay {
-    type Raw = DuplexStream;
+    type Raw = MemoryStream;
 
     fn endpoint(&self) -> Endpoint {
         Endpoint::Memory(self.to)
     }
 
-    async fn link(&self) -> (DuplexStream, DuplexStream) {
+    async fn link(&self) -> (MemoryStream, MemoryStream) {
         let near = self.near.accept().await.unwrap().into_stream();
         (near, self.far.connect(self.from, self.to).unwrap())
+    }
+}
+
+/// Nodes of one process, with a line between any two.
+pub(crate) struct Linked(Memory);
+
+impl Linked {
+    /// Short enough for the deadlines of the cases, slow enough that all of them wait for the line.
+    fn config() -> LinkConfig {
+        LinkConfig::new(Duration::from_micros(2_300), Some(12_500_000), 48 * 1024).unwrap()
+    }
+}
+
+impl Kit for Linked {
+    type Transport = MemoryTransport;
+    type Raw = MemoryStream;
+    type Relay = MemoryRelay;
+
+    fn new() -> Self {
+        Self(Memory(MemoryNetwork::with_link(Self::config())))
+    }
+
+    async fn listen(&self, key: &NodeKey) -> MemoryTransport {
+        self.0.listen(key).await
+    }
+
+    async fn vacant(&self, id: NodeId) -> Endpoint {
+        self.0.vacant(id).await
+    }
+
+    fn known_endpoint(id: NodeId) -> Option<Endpoint> {
+        Memory::known_endpoint(id)
+    }
+
+    async fn connect(&self, from: NodeId, to: &Endpoint) -> MemoryStream {
+        self.0.connect(from, to).await
+    }
+
+    async fn speak(&self, key: &NodeKey, to: NodeId, endpoint: &Endpoint) -> Wire<MemoryStream> {
+        self.0.speak(key, to, endpoint).await
+    }
+
+    async fn relay(&self, dialler: &NodeKey, to: (NodeId, &Endpoint)) -> (MemoryTransport, MemoryRelay) {
+        let near = MemoryNetwork::with_link(Self::config());
+        (near.listen(dialler.id()), MemoryRelay::new(&near, &self.0.0, dialler.id(), to.0))
+    }
+
+    /// A paused clock stands still while anybody is busy, and so would the line.
+    async fn pass() {
+        tokio::time::advance(Duration::from_millis(1)).await;
     }
 }

@@ -12,6 +12,7 @@ mod closing;
 mod endpoints;
 mod handshakes;
 pub(crate) mod kits;
+mod links;
 mod packets;
 mod pressure;
 mod refusals;
@@ -75,6 +76,11 @@ pub(crate) trait Kit: Sized {
     /// Somebody between a dialler and the listener `to`: the transport to dial with, and the relay, at whose
     /// endpoint it dials.
     async fn relay(&self, dialler: &NodeKey, to: (NodeId, &Endpoint)) -> (Self::Transport, Self::Relay);
+
+    /// Lets the others go on: to be awaited by whoever tries again and again, and otherwise waits for nothing.
+    async fn pass() {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Stands between a dialler and a listener.
@@ -87,7 +93,7 @@ pub(crate) trait Relay {
     async fn link(&self) -> (Self::Raw, Self::Raw);
 }
 
-/// Makes tests of cases: one over RLPx on loopback, one over memory on a paused clock.
+/// Makes tests of cases: one over RLPx on loopback; on a paused clock, one over memory and one over memory with a link.
 macro_rules! conformance {
     ($($case:ident),+ $(,)?) => {
         mod over_rlpx {
@@ -104,6 +110,15 @@ macro_rules! conformance {
                 #[tokio::test(start_paused = true)]
                 async fn $case() {
                     $crate::transports::run(super::$case::<$crate::transports::kits::Memory>).await;
+                }
+            )+
+        }
+
+        mod over_a_link {
+            $(
+                #[tokio::test(start_paused = true)]
+                async fn $case() {
+                    $crate::transports::run(super::$case::<$crate::transports::kits::Linked>).await;
                 }
             )+
         }
