@@ -67,6 +67,7 @@
 //! Waiting and waking (the shell's); a bound on the number of flows (whoever opens them has one); order
 //! between flows; timers: a stale message inside a flow is noticed when it comes to the head.
 
+mod account;
 mod arena;
 mod config;
 mod drr;
@@ -79,30 +80,34 @@ mod model;
 mod tests;
 
 pub use config::{
-    CONTROL_MAX_BYTES, CONTROL_MAX_MESSAGES, CancelId, ConfigError, FlowConfig, MAX_WEIGHT, MIN_CHARGE_BYTES,
-    Meta, Overflow, QUANTUM_BYTES, QueueConfig, charge,
+    CONTROL_MAX_BYTES, CONTROL_MAX_MESSAGES, CancelId, ConfigError, FlowConfig, HIGH_BURST_BYTES, HIGH_SHARE,
+    MAX_WEIGHT, MIN_CHARGE_BYTES, Meta, Overflow, Priority, QUANTUM_BYTES, QueueConfig, charge,
 };
 pub use stats::{DropReason, RefuseReason, Stats, Tally};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use account::Account;
 use arena::{Arena, List};
-use flow::{Entry, Flow};
+use flow::{Entry, Flow, Room};
 
 /// A bounded queue of flows keyed by `K`, served fairly. See [the module](self).
 #[derive(Debug)]
 pub struct FairQueue<K, T> {
     config: QueueConfig,
     flows: Arena<Flow<K>>,
-    /// Flows with messages, in the order of service: the ring.
-    busy: List,
+    /// Flows with messages, in the order of service: a ring for each class.
+    busy: [List; 2],
+    account: Account,
     /// Flows without.
     idle: List,
     by_key: BTreeMap<K, u32>,
     entries: Arena<Entry<T>>,
     /// Places in `entries` of what can be cancelled.
     cancellable: BTreeSet<(CancelId, u32)>,
+    /// Places in `entries` of what can be replaced, by the flow's place and the key.
+    replaceable: BTreeMap<(u32, u64), u32>,
     control: VecDeque<Control<T>>,
     /// All flows together, those that were closed included.
     flow_stats: Stats,
@@ -130,6 +135,11 @@ pub enum Pushed<T> {
         /// Their charged bytes.
         bytes: usize,
     },
+    /// It is queued, in the place of an older message of its key, which was dropped.
+    Replaced {
+        /// The charged bytes of the older one.
+        bytes: usize,
+    },
     /// No room, policy [`Overflow::Wait`] (or the control lane): try again when there is.
     Full(T),
     /// No room: this message is lost.
@@ -148,14 +158,14 @@ impl<T> Pushed<T> {
     /// Whether the message is in the queue now.
     #[must_use]
     pub fn is_queued(&self) -> bool {
-        matches!(self, Self::Queued | Self::Evicted { .. })
+        matches!(self, Self::Queued | Self::Evicted { .. } | Self::Replaced { .. })
     }
 
     /// The message, if it was handed back.
     #[must_use]
     pub fn into_refused(self) -> Option<T> {
         match self {
-            Self::Queued | Self::Evicted { .. } => None,
+            Self::Queued | Self::Evicted { .. } | Self::Replaced { .. } => None,
             Self::Full(item)
             | Self::DroppedNewest(item)
             | Self::Disconnect(item)
@@ -209,11 +219,13 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
         Self {
             config,
             flows: Arena::new(),
-            busy: List::new(),
+            busy: [List::new(), List::new()],
+            account: Account::new(),
             idle: List::new(),
             by_key: BTreeMap::new(),
             entries: Arena::new(),
             cancellable: BTreeSet::new(),
+            replaceable: BTreeMap::new(),
             control: VecDeque::new(),
             flow_stats: Stats::default(),
             control_stats: Stats::default(),
@@ -247,7 +259,7 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
         Some(self.flows.remove(&mut self.idle, at).stats)
     }
 
-    /// Appends a message to a flow, or says why not. Never blocks.
+    /// Queues a message in a flow, or says why not. Never blocks.
     pub fn push(&mut self, now: Instant, key: K, item: T, meta: Meta) -> Pushed<T> {
         if self.closed {
             return self.refuse(None, RefuseReason::Closed, item, meta.bytes);
@@ -255,11 +267,11 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
         let Some(&at) = self.by_key.get(&key) else {
             return self.refuse(None, RefuseReason::NoFlow, item, meta.bytes);
         };
-        if self.admits(at, charge(meta.bytes)) {
-            self.append(now, at, item, meta);
-            return Pushed::Queued;
+        match self.room(at, &meta) {
+            Room::New => self.append(now, at, item, meta),
+            Room::InPlaceOf(older) => self.replace(now, older, item, meta),
+            Room::None => self.push_without_room(now, at, item, meta),
         }
-        self.push_without_room(now, at, item, meta)
     }
 
     /// Appends a message to the control lane, which every pop serves first.
@@ -316,8 +328,10 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
     /// Drops everything as [`DropReason::Shutdown`], the control lane included, and says how much.
     pub fn drain_all(&mut self) -> Tally {
         let before = self.stats().queued;
-        while let Some(at) = self.busy.front() {
-            self.drop_flow_messages(at, DropReason::Shutdown);
+        for class in [Priority::High, Priority::Normal] {
+            while let Some(at) = self.busy[class as usize].front() {
+                self.drop_flow_messages(at, DropReason::Shutdown);
+            }
         }
         for Control { bytes, .. } in self.control.drain(..) {
             self.control_stats.on_dropped(DropReason::Shutdown, charge(bytes));
@@ -326,6 +340,8 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
     }
 
     /// Whether a message of `bytes` would be queued now without dropping any.
+    ///
+    /// One that replaces another needs less room than this, and drops that one.
     #[must_use]
     pub fn has_room(&self, key: K, bytes: usize) -> bool {
         !self.closed && self.by_key.get(&key).is_some_and(|&at| self.admits(at, charge(bytes)))
