@@ -72,6 +72,7 @@ mod arena;
 mod config;
 mod drr;
 mod flow;
+mod quota;
 mod stats;
 
 #[cfg(test)]
@@ -83,6 +84,7 @@ pub use config::{
     CONTROL_MAX_BYTES, CONTROL_MAX_MESSAGES, CancelId, ConfigError, FlowConfig, HIGH_BURST_BYTES, HIGH_SHARE,
     MAX_WEIGHT, MIN_CHARGE_BYTES, Meta, Overflow, Priority, QUANTUM_BYTES, QueueConfig, charge,
 };
+pub use quota::{Quota, QuotaError, TokenBucket};
 pub use stats::{DropReason, RefuseReason, Stats, Tally};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
