@@ -4,6 +4,9 @@
 //! head, it sends; else the turn passes on and the deficit stays. With quanta smaller than messages, whole
 //! rounds may send nothing: after one such round, the least number of rounds that lets some flow send is credited to
 //! all at once. That is exactly what running them would have done.
+//!
+//! Each class has a ring of its own, which rests while the other is served; the [`account`](super::account)
+//! says which.
 
 use std::time::Instant;
 

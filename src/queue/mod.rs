@@ -2,9 +2,12 @@
 //! channel.
 //!
 //! A [`FairQueue`] holds one first-in-first-out **flow** per key (a channel, or a connection) and a small
-//! **control lane**. [`FairQueue::pop`] takes control messages first, then serves the flows by deficit
-//! round robin: each round a flow may send [`QUANTUM_BYTES`] times its weight, and saves up what a larger
-//! message needs. It never blocks, waits, reads a clock, spawns, logs, or loses a message uncounted.
+//! **control lane**. [`FairQueue::pop`] takes control messages first, then those of the flows of
+//! [`Priority::High`] within a budget, then the others. Within a class it serves the flows by deficit round
+//! robin: each round a flow may send [`QUANTUM_BYTES`] times its weight, and saves up what a larger message
+//! needs. It never blocks, waits, reads a clock, spawns, logs, or loses a message uncounted.
+//!
+//! Beside it stands [`TokenBucket`], which says whether a message keeps within a rate.
 //!
 //! # How to drive it
 //!
@@ -14,8 +17,8 @@
 //! let mut queue = FairQueue::new(QueueConfig::new(1024, 1 << 20)?);
 //! queue.open_flow("eth", FlowConfig::new(4, 256, 1 << 18, Overflow::DropOldest)?)?;
 //! match queue.push(now, "eth", b"block".to_vec(), Meta::new(5)) {
-//!     Pushed::Queued | Pushed::Evicted { .. } => {} // wake the one that pops
-//!     Pushed::Full(_message) => {}                  // try again once `has_room` says so
+//!     pushed if pushed.is_queued() => {} // wake the one that pops
+//!     Pushed::Full(_message) => {}       // try again once `has_room` says so
 //!     refused => panic!("lost: {refused:?}"),
 //! }
 //! assert_eq!(queue.pop(now).unwrap().item, b"block");
@@ -52,15 +55,35 @@
 //! that holds nothing is refused through no fault of its own: under `DropOldest` its message is lost too,
 //! and under `Disconnect` it does not end the connection ([`Pushed::DroppedNewest`]).
 //!
+//! Under `ReplaceByKey` a message whose [`Meta::key`] is queued in its flow takes that one's place in the
+//! line, full or not, if it fits once that one is gone; it always does if it is no larger. It brings its own
+//! deadline and [`CancelId`]. If it does not fit, both stay as they are: the older one queued, the newer one
+//! refused. A message without a key, or whose key is not queued, is appended or, without room, refused.
+//!
+//! # Classes
+//!
+//! A weight is about shares: a message of a flow that joins may still wait for one of each other flow. A
+//! class is about being next, which can be true of one class only; so there are two. A message that joins an
+//! empty flow of [`Priority::High`] waits for the one that is being written and for those of its own class.
+//! The class pays for that from a budget: while normal messages wait, it sends at most [`HIGH_SHARE`] bytes
+//! for each of theirs, [`HIGH_BURST_BYTES`] in advance, and what the last message exceeds that by. Beyond
+//! it, one normal message goes first, and repays [`HIGH_SHARE`] times its size. So neither class starves:
+//! the normal one has a sixteenth of the bytes at the least, and the high one waits for one message at a
+//! time, unless its own are so large that several have to repay one. Large normal messages repay no more
+//! than the burst; then the high class has less than its share, by design: it is for what is small.
+//!
+//! Classes decide who is served, not who has room. A class without any messages costs two comparisons.
+//!
 //! # Cost
 //!
 //! A push is O(log flows), for the look-up of the key. A pop is O(1) amortised, plus one turn of the ring per
 //! [`QUANTUM_BYTES`] x weight that a message is large. The worst single pop makes three turns of the
-//! ring of busy flows, however large the messages: when a whole turn could send nothing, the rounds until
-//! something can are computed, not run. (Stale messages that it drops come on top; each was paid for by its
-//! push.) A flow that joins waits for at most one turn of each other, which is one message or one quantum
-//! x weight, whichever is larger. Messages live in one slab that grows to the most ever held; nothing is
-//! allocated per message. A deadline costs a comparison. A [`CancelId`] costs O(log n) in an index.
+//! ring of busy flows of one class, however large the messages: when a whole turn could send nothing, the
+//! rounds until something can are computed, not run. (Stale messages that it drops come on top, and may be
+//! all that the other class held; each was paid for by its push.) A flow that joins waits for at most one
+//! turn of each other of its class, which is one message or one quantum x weight, whichever is larger.
+//! Messages live in one slab that grows to the most ever held; nothing is allocated per message. A deadline
+//! costs a comparison. A [`CancelId`] costs O(log n) in an index, and so does a key under `ReplaceByKey`.
 //!
 //! # What this does not provide
 //!
