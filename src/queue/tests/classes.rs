@@ -75,7 +75,7 @@ fn in_one_class_a_vote_can_wait_for_a_message_of_each_bulk_flow() {
 #[test]
 fn votes_beyond_the_budget_wait_for_one_message_and_no_more() {
     let mut busy = Busy::new(8, Priority::High);
-    let mut run = 0;
+    let (mut run, mut bulk) = (0, 0);
     for _ in 0..20_000 {
         while busy.queue.flow_len(VOTES) < 3 {
             busy.vote();
@@ -85,9 +85,10 @@ fn votes_beyond_the_budget_wait_for_one_message_and_no_more() {
         } else {
             // A message of 1 MiB pays off whatever the votes are ahead.
             assert_eq!(run, HIGH_BURST_BYTES.div_ceil(100), "votes between two bulk messages");
-            run = 0;
+            (run, bulk) = (0, bulk + 1);
         }
     }
+    assert_eq!(bulk, 7);
 }
 
 /// Pops from one flow of each class that never run dry; (high, normal) bytes of each pop.
