@@ -224,6 +224,7 @@ impl<M: Message> Inbound for InboundQueue<M> {
             Pushed::Evicted { messages, .. } => {
                 self.counters.add_dropped(DropReason::InboundEvicted, messages as u64);
             }
+            Pushed::Replaced { .. } => self.counters.add_dropped(DropReason::InboundEvicted, 1),
             Pushed::Full(_) => return Delivery::Full,
             Pushed::Disconnect(_) => {
                 self.counters.add_dropped(DropReason::InboundFull, 1);

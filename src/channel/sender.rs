@@ -214,6 +214,10 @@ impl<M: Message> Sender<M> {
                 self.counters.add_dropped(DropReason::OutboundEvicted, *messages as u64);
                 Ok(*messages)
             }
+            Pushed::Replaced { .. } => {
+                self.counters.add_dropped(DropReason::OutboundEvicted, 1);
+                Ok(1)
+            }
             Pushed::Full(_) | Pushed::DroppedNewest(_) => Err(Refusal::Full),
             Pushed::Disconnect(_) => {
                 link.close(overflow(M::CHANNEL));

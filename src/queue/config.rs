@@ -12,6 +12,16 @@ pub const MIN_CHARGE_BYTES: usize = 64;
 /// What a flow of weight 1 may send each round, in bytes.
 pub const QUANTUM_BYTES: usize = 4096;
 
+/// The bytes that the [`Priority::High`] class may send for each byte of the normal class that waits.
+///
+/// So it takes at most 15 of 16 bytes in the long run.
+pub const HIGH_SHARE: usize = 15;
+
+/// The bytes that the [`Priority::High`] class may send ahead of that share, before one normal message has to go.
+///
+/// About a thousand votes; 21 ms of a line of 100 Mbit/s.
+pub const HIGH_BURST_BYTES: usize = 256 * 1024;
+
 /// The largest weight of a flow.
 pub const MAX_WEIGHT: u32 = 1024;
 
@@ -41,6 +51,18 @@ pub struct FlowConfig {
     pub(super) max_messages: usize,
     pub(super) max_bytes: usize,
     pub(super) overflow: Overflow,
+    pub(super) priority: Priority,
+}
+
+/// Which flows are served first. See [the module](super#classes).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Priority {
+    /// Before all others, within a budget: for what is small, rare and urgent, such as votes.
+    High,
+    /// By weight, with what the other class leaves, which is one byte in 16 at the least.
+    #[default]
+    Normal,
 }
 
 /// What becomes of a message that finds no room.
@@ -55,6 +77,11 @@ pub enum Overflow {
     DropNewest,
     /// It is lost, and the caller should end the connection: the peer is too slow for this flow.
     Disconnect,
+    /// Conflation: it takes the place of the queued message of its [`Meta::key`], full or not; else it is lost.
+    ///
+    /// For state of which only the newest counts. The place in the line is kept, so that a key which
+    /// changes faster than the queue drains is still sent.
+    ReplaceByKey,
 }
 
 /// A limit or a weight is out of range.
@@ -76,6 +103,16 @@ const MAX_MESSAGES: usize = Arena::<()>::MAX - 1;
 
 /// Leaves room to add two charges and a deficit without overflow.
 const MAX_BYTES: usize = usize::MAX / 4;
+
+impl Priority {
+    /// The class that is not this one.
+    pub(super) const fn other(self) -> Self {
+        match self {
+            Self::High => Self::Normal,
+            Self::Normal => Self::High,
+        }
+    }
+}
 
 impl QueueConfig {
     /// Limits a queue to so many messages and so many charged bytes.
@@ -122,7 +159,14 @@ impl FlowConfig {
         if !(1..=MAX_WEIGHT).contains(&weight) {
             return Err(ConfigError::Weight(weight));
         }
-        Ok(Self { weight, max_messages, max_bytes, overflow })
+        Ok(Self { weight, max_messages, max_bytes, overflow, priority: Priority::Normal })
+    }
+
+    /// Puts the flow into a class; [`Priority::Normal`] if this is not called.
+    #[must_use]
+    pub const fn with_priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
     }
 
     /// The share of the bytes sent, relative to the other flows' weights.
@@ -147,6 +191,12 @@ impl FlowConfig {
     #[must_use]
     pub fn overflow(&self) -> Overflow {
         self.overflow
+    }
+
+    /// The class that it is served in.
+    #[must_use]
+    pub fn priority(&self) -> Priority {
+        self.priority
     }
 
     /// The bytes added to the deficit each round.
@@ -179,13 +229,16 @@ pub struct Meta {
     pub deadline: Option<Instant>,
     /// The name to cancel it by. Costs an index entry, O(log n).
     pub cancel: Option<CancelId>,
+    /// What it is the newest state of, within its flow. Costs an index entry, O(log n), under
+    /// [`Overflow::ReplaceByKey`]; ignored under any other policy.
+    pub key: Option<u64>,
 }
 
 impl Meta {
-    /// Describes a message of `bytes` that is never stale and cannot be cancelled.
+    /// Describes a message of `bytes` that is never stale, cannot be cancelled and replaces none.
     #[must_use]
     pub const fn new(bytes: usize) -> Self {
-        Self { bytes, deadline: None, cancel: None }
+        Self { bytes, deadline: None, cancel: None, key: None }
     }
 
     /// Makes the message stale from `deadline` on.
@@ -199,6 +252,13 @@ impl Meta {
     #[must_use]
     pub const fn with_cancel(mut self, id: CancelId) -> Self {
         self.cancel = Some(id);
+        self
+    }
+
+    /// Makes the message replace, and be replaced by, others of this key in its flow.
+    #[must_use]
+    pub const fn with_key(mut self, key: u64) -> Self {
+        self.key = Some(key);
         self
     }
 }

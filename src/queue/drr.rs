@@ -4,17 +4,44 @@
 //! head, it sends; else the turn passes on and the deficit stays. With quanta smaller than messages, whole
 //! rounds may send nothing: after one such round, the least number of rounds that lets some flow send is credited to
 //! all at once. That is exactly what running them would have done.
+//!
+//! Each class has a ring of its own, which rests while the other is served; the [`account`](super::account)
+//! says which.
 
 use std::time::Instant;
 
-use super::FairQueue;
+use super::{FairQueue, Priority};
 
 impl<K: Ord + Copy, T> FairQueue<K, T> {
     /// Finds the flow whose turn it is and its head, which is fresh and covered by its deficit.
     pub(super) fn next_turn(&mut self, now: Instant) -> Option<(u32, u32)> {
+        let first = self.first_class();
+        // The first class may turn out to hold nothing but what is stale.
+        self.next_turn_in(first, now).or_else(|| self.next_turn_in(first.other(), now))
+    }
+
+    fn first_class(&self) -> Priority {
+        let [high, normal] =
+            [Priority::High, Priority::Normal].map(|class| self.busy[class as usize].len() > 0);
+        if high && (!normal || self.account.high_may_send()) { Priority::High } else { Priority::Normal }
+    }
+
+    /// Books what a class has just sent.
+    pub(super) fn settle_account(&mut self, class: Priority, charge: usize) {
+        match class {
+            Priority::Normal => self.account.normal_sent(charge),
+            Priority::High if self.busy[Priority::Normal as usize].len() > 0 => {
+                self.account.high_sent(charge);
+            }
+            Priority::High => {}
+        }
+    }
+
+    fn next_turn_in(&mut self, class: Priority, now: Instant) -> Option<(u32, u32)> {
+        let ring = class as usize;
         let mut turns_in_vain = 0;
         loop {
-            let at = self.busy.front()?;
+            let at = self.busy[ring].front()?;
             self.drop_stale_head(now, at);
             let flow = &mut self.flows[at];
             let Some(head) = flow.entries.front() else { continue };
@@ -26,23 +53,23 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
                 return Some((at, head));
             }
             flow.credited = false;
-            self.flows.rotate(&mut self.busy);
+            self.flows.rotate(&mut self.busy[ring]);
             turns_in_vain += 1;
-            if turns_in_vain >= self.busy.len() {
-                self.skip_idle_rounds();
+            if turns_in_vain >= self.busy[ring].len() {
+                self.skip_idle_rounds(ring);
                 turns_in_vain = 0;
             }
         }
     }
 
-    /// Credits every busy flow with the rounds in which none of them could send.
+    /// Credits every busy flow of a class with the rounds in which none of them could send.
     ///
     /// Called after a whole round in vain, so that every head is fresh and above its flow's deficit.
     #[cold]
-    fn skip_idle_rounds(&mut self) {
-        let rounds = self.flows.places(&self.busy).map(|at| self.rounds_to_send(at)).min();
+    fn skip_idle_rounds(&mut self, ring: usize) {
+        let rounds = self.flows.places(&self.busy[ring]).map(|at| self.rounds_to_send(at)).min();
         let idle = rounds.unwrap_or(1).saturating_sub(1);
-        let mut next = self.busy.front();
+        let mut next = self.busy[ring].front();
         while let Some(at) = next {
             let flow = &mut self.flows[at];
             flow.deficit += flow.config.quantum() * idle;

@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use super::arena::List;
-use super::{DropReason, FairQueue, FlowConfig, Meta, Overflow, Popped, Pushed, RefuseReason, Stats, charge};
+use super::{
+    DropReason, FairQueue, FlowConfig, Meta, Overflow, Popped, Pushed, RefuseReason, Stats, Tally, charge,
+};
 
 /// One key's messages and its standing in the ring.
 #[derive(Debug)]
@@ -27,9 +29,25 @@ pub(super) struct Entry<T> {
     pub(super) flow: u32,
 }
 
+/// Where a message may enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// At the end of its flow.
+    New,
+    /// In the place of this entry, which has its key.
+    InPlaceOf(u32),
+    /// Nowhere, as things are.
+    None,
+}
+
 impl<K> Flow<K> {
     pub(super) fn new(key: K, config: FlowConfig) -> Self {
         Self { key, config, entries: List::new(), stats: Stats::default(), deficit: 0, credited: false }
+    }
+
+    /// The key by which a message of this flow can be replaced.
+    fn replace_key(&self, meta: &Meta) -> Option<u64> {
+        meta.key.filter(|_| self.config.overflow == Overflow::ReplaceByKey)
     }
 }
 
@@ -44,14 +62,35 @@ impl<T> Entry<T> {
 }
 
 impl<K: Ord + Copy, T> FairQueue<K, T> {
+    /// Where a message may enter without dropping any but the one that it replaces.
+    pub(super) fn room(&self, at: u32, meta: &Meta) -> Room {
+        let older = self.flows[at].replace_key(meta).and_then(|key| self.replaceable.get(&(at, key)));
+        let cost = charge(meta.bytes);
+        match older {
+            Some(&older) if self.admits_instead(at, older, cost) => Room::InPlaceOf(older),
+            None if self.admits(at, cost) => Room::New,
+            _ => Room::None,
+        }
+    }
+
     /// Whether a message fits by the rule of the module's "When there is no room".
-    pub(super) fn admits(&self, flow: u32, charge: usize) -> bool {
-        let Flow { config, stats, .. } = &self.flows[flow];
-        let (own, charge) = (stats.queued, charge as u64);
+    pub(super) fn admits(&self, at: u32, charge: usize) -> bool {
+        self.admits_beside(at, charge, self.flows[at].stats.queued, self.flow_stats.queued)
+    }
+
+    /// Whether a message fits once another of its flow is gone.
+    fn admits_instead(&self, at: u32, older: u32, charge: usize) -> bool {
+        let gone = self.entries[older].charge();
+        let (own, all) = (self.flows[at].stats.queued, self.flow_stats.queued);
+        charge <= gone || self.admits_beside(at, charge, own.without(gone), all.without(gone))
+    }
+
+    /// Whether a message fits if its flow held `own`, and all flows together `all`.
+    fn admits_beside(&self, at: u32, charge: usize, own: Tally, all: Tally) -> bool {
+        let (config, charge) = (&self.flows[at].config, charge as u64);
         if own.messages >= config.max_messages as u64 || charge > config.max_bytes as u64 - own.bytes {
             return false;
         }
-        let all = self.flow_stats.queued;
         let free_messages = self.config.max_messages as u64 - all.messages;
         let free_bytes = self.config.max_bytes as u64 - all.bytes;
         if free_messages == 0 || charge > free_bytes {
@@ -62,17 +101,40 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
             || (own.messages + 1 < free_messages && own.bytes + charge <= free_bytes - charge)
     }
 
-    pub(super) fn append(&mut self, now: Instant, at: u32, item: T, meta: Meta) {
+    pub(super) fn append(&mut self, now: Instant, at: u32, item: T, meta: Meta) -> Pushed<T> {
         let flow = &mut self.flows[at];
         let entry = self.entries.push_back(&mut flow.entries, Entry { item, meta, pushed_at: now, flow: at });
         flow.stats.on_pushed(charge(meta.bytes));
         self.flow_stats.on_pushed(charge(meta.bytes));
         if flow.entries.len() == 1 {
-            self.flows.transfer(&mut self.idle, &mut self.busy, at);
+            let ring = flow.config.priority as usize;
+            self.flows.transfer(&mut self.idle, &mut self.busy[ring], at);
+        }
+        if let Some(key) = self.flows[at].replace_key(&meta) {
+            self.replaceable.insert((at, key), entry);
         }
         if let Some(id) = meta.cancel {
             self.cancellable.insert((id, entry));
         }
+        Pushed::Queued
+    }
+
+    /// Puts a message into the place of an older one of the same key, whose index entry serves on.
+    pub(super) fn replace(&mut self, now: Instant, older: u32, item: T, meta: Meta) -> Pushed<T> {
+        let entry = &mut self.entries[older];
+        let (bytes, newer_bytes, flow) = (entry.charge(), charge(meta.bytes), entry.flow);
+        if let Some(id) = entry.meta.cancel {
+            self.cancellable.remove(&(id, older));
+        }
+        if let Some(id) = meta.cancel {
+            self.cancellable.insert((id, older));
+        }
+        *entry = Entry { item, meta, pushed_at: now, flow };
+        for stats in [&mut self.flows[flow].stats, &mut self.flow_stats] {
+            stats.on_dropped(DropReason::Replaced, bytes);
+            stats.on_pushed(newer_bytes);
+        }
+        Pushed::Replaced { bytes }
     }
 
     /// The rarer half of push: reclaims what is stale, then does as the policy says.
@@ -84,9 +146,10 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
             return self.refuse(Some(at), RefuseReason::TooLarge, item, meta.bytes);
         }
         self.drop_stale_head(now, at);
-        if self.admits(at, cost) {
-            self.append(now, at, item, meta);
-            return Pushed::Queued;
+        match self.room(at, &meta) {
+            Room::New => return self.append(now, at, item, meta),
+            Room::InPlaceOf(older) => return self.replace(now, older, item, meta),
+            Room::None => {}
         }
         let empty = self.flows[at].entries.len() == 0;
         let reason = match config.overflow {
@@ -95,7 +158,9 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
                 return self.push_evicting(now, at, item, meta);
             }
             Overflow::Disconnect if !empty => RefuseReason::Disconnect,
-            Overflow::DropOldest | Overflow::DropNewest | Overflow::Disconnect => RefuseReason::Newest,
+            Overflow::DropOldest | Overflow::DropNewest | Overflow::Disconnect | Overflow::ReplaceByKey => {
+                RefuseReason::Newest
+            }
         };
         self.refuse(Some(at), reason, item, meta.bytes)
     }
@@ -128,7 +193,7 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
             messages += 1;
             bytes += self.discard(oldest, DropReason::Evicted);
         }
-        self.append(now, at, item, meta);
+        let _ = self.append(now, at, item, meta);
         Pushed::Evicted { messages, bytes }
     }
 
@@ -155,7 +220,8 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
         flow.stats.on_popped(cost);
         self.flow_stats.on_popped(cost);
         flow.deficit = flow.deficit.saturating_sub(cost);
-        let key = Some(flow.key);
+        let (key, class) = (Some(flow.key), flow.config.priority);
+        self.settle_account(class, cost);
         Popped { key, item, bytes: meta.bytes, waited: now.saturating_duration_since(pushed_at) }
     }
 
@@ -175,7 +241,11 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
         if flow.entries.len() == 0 {
             flow.deficit = 0;
             flow.credited = false;
-            self.flows.transfer(&mut self.busy, &mut self.idle, at);
+            let ring = flow.config.priority as usize;
+            self.flows.transfer(&mut self.busy[ring], &mut self.idle, at);
+        }
+        if let Some(key) = self.flows[at].replace_key(&entry.meta) {
+            self.replaceable.remove(&(at, key));
         }
         if let Some(id) = entry.meta.cancel {
             self.cancellable.remove(&(id, place));
@@ -190,19 +260,24 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
     /// If one is broken, which is a defect of this module.
     #[doc(hidden)]
     pub fn check_invariants(&self) {
-        let mut queued = super::Tally::default();
+        let (mut queued, mut cancellable, mut replaceable) = (Tally::default(), 0, 0);
         for &at in self.by_key.values() {
             let flow = &self.flows[at];
             assert!(flow.stats.is_conserved(), "a flow's counts");
             assert!(flow.stats.queued.messages <= flow.config.max_messages as u64, "a flow's messages");
             assert!(flow.stats.queued.bytes <= flow.config.max_bytes as u64, "a flow's bytes");
             assert!(flow.entries.len() > 0 || (flow.deficit == 0 && !flow.credited), "an idle flow saves");
-            let mut held = super::Tally::default();
+            let mut held = Tally::default();
             for place in self.entries.places(&flow.entries) {
                 let entry = &self.entries[place];
                 held.add(entry.charge());
                 assert_eq!(entry.flow, at, "an entry knows its flow");
                 assert!(entry.meta.cancel.is_none_or(|id| self.cancellable.contains(&(id, place))), "index");
+                cancellable += usize::from(entry.meta.cancel.is_some());
+                if let Some(key) = flow.replace_key(&entry.meta) {
+                    assert_eq!(self.replaceable.get(&(at, key)), Some(&place), "one message of a key");
+                    replaceable += 1;
+                }
             }
             assert_eq!(held, flow.stats.queued, "what a flow holds is what it counts");
             queued = queued.plus(held);
@@ -211,8 +286,15 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
         assert!(self.flow_stats.is_conserved() && self.control_stats.is_conserved(), "the law");
         assert!(queued.messages <= self.config.max_messages as u64, "the queue's messages");
         assert!(queued.bytes <= self.config.max_bytes as u64, "the queue's bytes");
-        assert_eq!(self.busy.len() + self.idle.len(), self.by_key.len(), "a flow is busy or idle");
-        assert!(self.flows.places(&self.busy).all(|at| self.flows[at].entries.len() > 0), "the ring");
-        assert!(self.cancellable.len() <= self.entries_len(), "the cancel index is bounded");
+        let busy: usize = self.busy.iter().map(List::len).sum();
+        assert_eq!(busy + self.idle.len(), self.by_key.len(), "a flow is busy or idle");
+        for (class, ring) in self.busy.iter().enumerate() {
+            for flow in self.flows.places(ring).map(|at| &self.flows[at]) {
+                assert!(flow.entries.len() > 0 && flow.config.priority as usize == class, "the rings");
+            }
+        }
+        assert!(self.account.ahead() < super::HIGH_BURST_BYTES + self.config.max_bytes, "the budget");
+        assert_eq!(self.cancellable.len(), cancellable, "the index of what can be cancelled");
+        assert_eq!(self.replaceable.len(), replaceable, "the index of what can be replaced");
     }
 }

@@ -2,9 +2,12 @@
 //! channel.
 //!
 //! A [`FairQueue`] holds one first-in-first-out **flow** per key (a channel, or a connection) and a small
-//! **control lane**. [`FairQueue::pop`] takes control messages first, then serves the flows by deficit
-//! round robin: each round a flow may send [`QUANTUM_BYTES`] times its weight, and saves up what a larger
-//! message needs. It never blocks, waits, reads a clock, spawns, logs, or loses a message uncounted.
+//! **control lane**. [`FairQueue::pop`] takes control messages first, then those of the flows of
+//! [`Priority::High`] within a budget, then the others. Within a class it serves the flows by deficit round
+//! robin: each round a flow may send [`QUANTUM_BYTES`] times its weight, and saves up what a larger message
+//! needs. It never blocks, waits, reads a clock, spawns, logs, or loses a message uncounted.
+//!
+//! Beside it stands [`TokenBucket`], which says whether a message keeps within a rate.
 //!
 //! # How to drive it
 //!
@@ -14,8 +17,8 @@
 //! let mut queue = FairQueue::new(QueueConfig::new(1024, 1 << 20)?);
 //! queue.open_flow("eth", FlowConfig::new(4, 256, 1 << 18, Overflow::DropOldest)?)?;
 //! match queue.push(now, "eth", b"block".to_vec(), Meta::new(5)) {
-//!     Pushed::Queued | Pushed::Evicted { .. } => {} // wake the one that pops
-//!     Pushed::Full(_message) => {}                  // try again once `has_room` says so
+//!     pushed if pushed.is_queued() => {} // wake the one that pops
+//!     Pushed::Full(_message) => {}       // try again once `has_room` says so
 //!     refused => panic!("lost: {refused:?}"),
 //! }
 //! assert_eq!(queue.pop(now).unwrap().item, b"block");
@@ -52,25 +55,47 @@
 //! that holds nothing is refused through no fault of its own: under `DropOldest` its message is lost too,
 //! and under `Disconnect` it does not end the connection ([`Pushed::DroppedNewest`]).
 //!
+//! Under `ReplaceByKey` a message whose [`Meta::key`] is queued in its flow takes that one's place in the
+//! line, full or not, if it fits once that one is gone; it always does if it is no larger. It brings its own
+//! deadline and [`CancelId`]. If it does not fit, both stay as they are: the older one queued, the newer one
+//! refused. A message without a key, or whose key is not queued, is appended or, without room, refused.
+//!
+//! # Classes
+//!
+//! A weight is about shares: a message of a flow that joins may still wait for one of each other flow. A
+//! class is about being next, which can be true of one class only; so there are two. A message that joins an
+//! empty flow of [`Priority::High`] waits for the one that is being written and for those of its own class.
+//! The class pays for that from a budget: while normal messages wait, it sends at most [`HIGH_SHARE`] bytes
+//! for each of theirs, [`HIGH_BURST_BYTES`] in advance, and what the last message exceeds that by. Beyond
+//! it, one normal message goes first, and repays [`HIGH_SHARE`] times its size. So neither class starves:
+//! the normal one has a sixteenth of the bytes at the least, and the high one waits for one message at a
+//! time, unless its own are so large that several have to repay one. Large normal messages repay no more
+//! than the burst; then the high class has less than its share, by design: it is for what is small.
+//!
+//! Classes decide who is served, not who has room. A class without any messages costs two comparisons.
+//!
 //! # Cost
 //!
 //! A push is O(log flows), for the look-up of the key. A pop is O(1) amortised, plus one turn of the ring per
 //! [`QUANTUM_BYTES`] x weight that a message is large. The worst single pop makes three turns of the
-//! ring of busy flows, however large the messages: when a whole turn could send nothing, the rounds until
-//! something can are computed, not run. (Stale messages that it drops come on top; each was paid for by its
-//! push.) A flow that joins waits for at most one turn of each other, which is one message or one quantum
-//! x weight, whichever is larger. Messages live in one slab that grows to the most ever held; nothing is
-//! allocated per message. A deadline costs a comparison. A [`CancelId`] costs O(log n) in an index.
+//! ring of busy flows of one class, however large the messages: when a whole turn could send nothing, the
+//! rounds until something can are computed, not run. (Stale messages that it drops come on top, and may be
+//! all that the other class held; each was paid for by its push.) A flow that joins waits for at most one
+//! turn of each other of its class, which is one message or one quantum x weight, whichever is larger.
+//! Messages live in one slab that grows to the most ever held; nothing is allocated per message. A deadline
+//! costs a comparison. A [`CancelId`] costs O(log n) in an index, and so does a key under `ReplaceByKey`.
 //!
 //! # What this does not provide
 //!
 //! Waiting and waking (the shell's); a bound on the number of flows (whoever opens them has one); order
 //! between flows; timers: a stale message inside a flow is noticed when it comes to the head.
 
+mod account;
 mod arena;
 mod config;
 mod drr;
 mod flow;
+mod quota;
 mod stats;
 
 #[cfg(test)]
@@ -79,30 +104,35 @@ mod model;
 mod tests;
 
 pub use config::{
-    CONTROL_MAX_BYTES, CONTROL_MAX_MESSAGES, CancelId, ConfigError, FlowConfig, MAX_WEIGHT, MIN_CHARGE_BYTES,
-    Meta, Overflow, QUANTUM_BYTES, QueueConfig, charge,
+    CONTROL_MAX_BYTES, CONTROL_MAX_MESSAGES, CancelId, ConfigError, FlowConfig, HIGH_BURST_BYTES, HIGH_SHARE,
+    MAX_WEIGHT, MIN_CHARGE_BYTES, Meta, Overflow, Priority, QUANTUM_BYTES, QueueConfig, charge,
 };
+pub use quota::{Quota, QuotaError, TokenBucket};
 pub use stats::{DropReason, RefuseReason, Stats, Tally};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use account::Account;
 use arena::{Arena, List};
-use flow::{Entry, Flow};
+use flow::{Entry, Flow, Room};
 
 /// A bounded queue of flows keyed by `K`, served fairly. See [the module](self).
 #[derive(Debug)]
 pub struct FairQueue<K, T> {
     config: QueueConfig,
     flows: Arena<Flow<K>>,
-    /// Flows with messages, in the order of service: the ring.
-    busy: List,
+    /// Flows with messages, in the order of service: a ring for each class.
+    busy: [List; 2],
+    account: Account,
     /// Flows without.
     idle: List,
     by_key: BTreeMap<K, u32>,
     entries: Arena<Entry<T>>,
     /// Places in `entries` of what can be cancelled.
     cancellable: BTreeSet<(CancelId, u32)>,
+    /// Places in `entries` of what can be replaced, by the flow's place and the key.
+    replaceable: BTreeMap<(u32, u64), u32>,
     control: VecDeque<Control<T>>,
     /// All flows together, those that were closed included.
     flow_stats: Stats,
@@ -130,6 +160,11 @@ pub enum Pushed<T> {
         /// Their charged bytes.
         bytes: usize,
     },
+    /// It is queued, in the place of an older message of its key, which was dropped.
+    Replaced {
+        /// The charged bytes of the older one.
+        bytes: usize,
+    },
     /// No room, policy [`Overflow::Wait`] (or the control lane): try again when there is.
     Full(T),
     /// No room: this message is lost.
@@ -148,14 +183,14 @@ impl<T> Pushed<T> {
     /// Whether the message is in the queue now.
     #[must_use]
     pub fn is_queued(&self) -> bool {
-        matches!(self, Self::Queued | Self::Evicted { .. })
+        matches!(self, Self::Queued | Self::Evicted { .. } | Self::Replaced { .. })
     }
 
     /// The message, if it was handed back.
     #[must_use]
     pub fn into_refused(self) -> Option<T> {
         match self {
-            Self::Queued | Self::Evicted { .. } => None,
+            Self::Queued | Self::Evicted { .. } | Self::Replaced { .. } => None,
             Self::Full(item)
             | Self::DroppedNewest(item)
             | Self::Disconnect(item)
@@ -209,11 +244,13 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
         Self {
             config,
             flows: Arena::new(),
-            busy: List::new(),
+            busy: [List::new(), List::new()],
+            account: Account::new(),
             idle: List::new(),
             by_key: BTreeMap::new(),
             entries: Arena::new(),
             cancellable: BTreeSet::new(),
+            replaceable: BTreeMap::new(),
             control: VecDeque::new(),
             flow_stats: Stats::default(),
             control_stats: Stats::default(),
@@ -247,7 +284,7 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
         Some(self.flows.remove(&mut self.idle, at).stats)
     }
 
-    /// Appends a message to a flow, or says why not. Never blocks.
+    /// Queues a message in a flow, or says why not. Never blocks.
     pub fn push(&mut self, now: Instant, key: K, item: T, meta: Meta) -> Pushed<T> {
         if self.closed {
             return self.refuse(None, RefuseReason::Closed, item, meta.bytes);
@@ -255,11 +292,11 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
         let Some(&at) = self.by_key.get(&key) else {
             return self.refuse(None, RefuseReason::NoFlow, item, meta.bytes);
         };
-        if self.admits(at, charge(meta.bytes)) {
-            self.append(now, at, item, meta);
-            return Pushed::Queued;
+        match self.room(at, &meta) {
+            Room::New => self.append(now, at, item, meta),
+            Room::InPlaceOf(older) => self.replace(now, older, item, meta),
+            Room::None => self.push_without_room(now, at, item, meta),
         }
-        self.push_without_room(now, at, item, meta)
     }
 
     /// Appends a message to the control lane, which every pop serves first.
@@ -316,8 +353,10 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
     /// Drops everything as [`DropReason::Shutdown`], the control lane included, and says how much.
     pub fn drain_all(&mut self) -> Tally {
         let before = self.stats().queued;
-        while let Some(at) = self.busy.front() {
-            self.drop_flow_messages(at, DropReason::Shutdown);
+        for class in [Priority::High, Priority::Normal] {
+            while let Some(at) = self.busy[class as usize].front() {
+                self.drop_flow_messages(at, DropReason::Shutdown);
+            }
         }
         for Control { bytes, .. } in self.control.drain(..) {
             self.control_stats.on_dropped(DropReason::Shutdown, charge(bytes));
@@ -326,6 +365,8 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
     }
 
     /// Whether a message of `bytes` would be queued now without dropping any.
+    ///
+    /// One that replaces another needs less room than this, and drops that one.
     #[must_use]
     pub fn has_room(&self, key: K, bytes: usize) -> bool {
         !self.closed && self.by_key.get(&key).is_some_and(|&at| self.admits(at, charge(bytes)))

@@ -18,6 +18,11 @@ impl Tally {
         self.bytes = self.bytes.saturating_add(charge as u64);
     }
 
+    /// What is left without one message, which must be among these.
+    pub(super) fn without(self, charge: usize) -> Self {
+        Self { messages: self.messages - 1, bytes: self.bytes - charge as u64 }
+    }
+
     pub(super) fn plus(self, other: Self) -> Self {
         Self { messages: self.messages + other.messages, bytes: self.bytes.saturating_add(other.bytes) }
     }
@@ -37,6 +42,8 @@ pub enum DropReason {
     Stale,
     /// A newer message of its flow took its room.
     Evicted,
+    /// A newer message of its key took its place.
+    Replaced,
     /// It was cancelled.
     Cancelled,
     /// Its flow was closed.
@@ -65,8 +72,8 @@ pub enum RefuseReason {
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 5] =
-        [Self::Stale, Self::Evicted, Self::Cancelled, Self::FlowClosed, Self::Shutdown];
+    pub const ALL: [Self; 6] =
+        [Self::Stale, Self::Evicted, Self::Replaced, Self::Cancelled, Self::FlowClosed, Self::Shutdown];
 
     /// A stable snake-case label.
     #[must_use]
@@ -74,6 +81,7 @@ impl DropReason {
         match self {
             Self::Stale => "stale",
             Self::Evicted => "evicted",
+            Self::Replaced => "replaced",
             Self::Cancelled => "cancelled",
             Self::FlowClosed => "flow_closed",
             Self::Shutdown => "shutdown",

@@ -4,8 +4,11 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::model::{Op, drive};
+use super::model::{Op, Spec, drive, drive_bytes};
 use super::*;
+
+mod classes;
+mod conflation;
 
 /// Some instant; all others are counted from it.
 #[allow(clippy::disallowed_methods, reason = "a test needs some instant to count from")]
@@ -61,11 +64,12 @@ fn limits_out_of_range_are_refused() {
 
 #[test]
 fn each_policy_answers_a_full_flow_in_its_way() {
-    let table: [(Overflow, Pushed<u32>, [u32; 2]); 4] = [
+    let table: [(Overflow, Pushed<u32>, [u32; 2]); 5] = [
         (Overflow::Wait, Pushed::Full(3), [1, 2]),
         (Overflow::DropOldest, Pushed::Evicted { messages: 1, bytes: 100 }, [2, 3]),
         (Overflow::DropNewest, Pushed::DroppedNewest(3), [1, 2]),
         (Overflow::Disconnect, Pushed::Disconnect(3), [1, 2]),
+        (Overflow::ReplaceByKey, Pushed::DroppedNewest(3), [1, 2]),
     ];
     for (overflow, expected, left) in table {
         let (mut queue, now) = (queue(100, 1 << 20), epoch());
@@ -306,17 +310,20 @@ fn counts_of_flows_add_up_to_those_of_the_queue() {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let key = || 0_u8..6;
+    let flow = || 0_u8..6;
     let bytes = || prop_oneof![4 => 0_u32..200, 2 => 0_u32..9000, 1 => 0_u32..140_000];
-    let push = (key(), bytes(), option::weighted(0.2, 0_u8..20), option::weighted(0.2, 0_u8..5));
-    let flow = (key(), 1_u8..8, 1_u8..40, 1_u8..=255, 0_u8..4);
+    let names =
+        (option::weighted(0.2, 0_u8..20), option::weighted(0.2, 0_u8..5), option::weighted(0.6, 0_u8..6));
+    let spec = (1_u8..8, 1_u8..40, 1_u8..=255, 0_u8..5, any::<bool>());
     prop_oneof![
-        60 => push.prop_map(|(key, bytes, ttl_ms, cancel)| Op::Push { key, bytes, ttl_ms, cancel }),
-        40 => Just(Op::Pop),
-        12 => flow.prop_map(|(key, weight, messages, kib, overflow)| {
-            Op::Open { key, weight, messages, kib, overflow }
+        60 => (flow(), bytes(), names).prop_map(|(flow, bytes, (ttl_ms, cancel, key))| {
+            Op::Push { flow, bytes, ttl_ms, cancel, key }
         }),
-        4 => key().prop_map(|key| Op::CloseFlow { key }),
+        40 => Just(Op::Pop),
+        12 => (flow(), spec).prop_map(|(flow, (weight, messages, kib, overflow, high))| {
+            Op::Open { flow, spec: Spec { weight, messages, kib, overflow, high } }
+        }),
+        4 => flow().prop_map(|flow| Op::CloseFlow { flow }),
         6 => (0_u8..5).prop_map(|id| Op::Cancel { id }),
         8 => (0_u8..10).prop_map(|ms| Op::Advance { ms }),
         4 => bytes().prop_map(|bytes| Op::Control { bytes }),
@@ -324,10 +331,13 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Flows that are open from the start, so that most operations do something.
+/// A flow of each policy that is open from the start, so that most operations do something.
 fn opened(ops: Vec<Op>) -> Vec<Op> {
-    let open = |key| Op::Open { key, weight: 1 + key, messages: 30, kib: 200, overflow: key };
-    (0..4).map(open).chain(ops).collect()
+    let open = |flow: u8| {
+        let spec = Spec { weight: 1 + flow, messages: 30, kib: 200, overflow: flow, high: flow >= 3 };
+        Op::Open { flow, spec }
+    };
+    (0..5).map(open).chain(ops).collect()
 }
 
 proptest! {
@@ -345,6 +355,11 @@ proptest! {
         let config = QueueConfig::new(max_messages, max_bytes).unwrap();
         let queue = drive(config, epoch(), &ops);
         prop_assert!(queue.is_empty() && queue.stats().is_conserved());
+    }
+
+    #[test]
+    fn bytes_of_the_fuzzer_make_model_and_machine_agree(bytes in vec(any::<u8>(), 0..600)) {
+        drive_bytes(epoch(), &bytes);
     }
 
     #[test]

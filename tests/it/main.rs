@@ -14,6 +14,7 @@ mod cli;
 mod hostile;
 #[cfg(feature = "cli")]
 mod interop;
+mod queue_corpus;
 mod rlpx_bytes;
 mod rlpx_corpus;
 mod router;
