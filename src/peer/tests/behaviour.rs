@@ -93,6 +93,7 @@ fn a_peer_is_evicted_once_and_blamed_and_on_probation_after() {
     bench.advance(ms(100));
     let next = bench.connect_to(id(1));
     assert_eq!(bench.ready(next), Report::Applied);
+    assert_eq!(bench.reported(next, Misbehaviour::Breach, 0), Report::Applied);
     assert_eq!(bench.evict(), None, "what it did before does not end the next connection");
     assert_eq!(bench.reported(next, Misbehaviour::OverQuota, 1), Report::Applied);
     assert!(bench.evict().is_some(), "but one more deed does");
