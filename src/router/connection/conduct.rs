@@ -161,10 +161,11 @@ mod tests {
         conduct.note(ETH, Misbehaviour::MalformedMessage, "");
         conduct.note(None, Misbehaviour::UnsharedChannel, "");
         conduct.flush();
-        let mut ending = Box::pin(async {
+        let ending = async {
             conduct.settle().await;
             mailbox.tell(end()).await;
-        });
+        };
+        let mut ending = Box::pin(ending.fuse());
         assert!((&mut ending).now_or_never().is_none(), "it waits for room");
         let mut told = Vec::new();
         while let Ok(request) = requests.try_recv() {
