@@ -11,6 +11,7 @@ use crate::address::Endpoint;
 use crate::event::Closed;
 use crate::id::{ChannelId, ConnId, Direction, NodeId};
 use crate::message::{Frame, Packet};
+use crate::peer::Introduction;
 use crate::queue::{self, FairQueue, FlowConfig, Meta, Pushed, QueueConfig};
 
 /// The connection's half of a channel: version in use, and where it is counted.
@@ -27,6 +28,8 @@ pub(crate) struct FarEnd {
     pub(crate) peer: NodeId,
     pub(crate) remote: Endpoint,
     pub(crate) client: String,
+    /// What it told of itself, and what was agreed.
+    pub(crate) introduction: Introduction,
 }
 
 /// A live connection as senders and the router see it.

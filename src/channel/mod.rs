@@ -29,7 +29,7 @@ pub use counters::{ChannelCounters, DropReason};
 pub use inbound::Envelope;
 pub use outcome::{Outcome, Recipients, Refusal, SendError};
 pub use receiver::Receiver;
-pub use sender::{Report, Sender};
+pub use sender::{BehaviourReport, Sender};
 pub use updates::PeerUpdates;
 
 pub(crate) use inbound::{Delivery, Inbound, InboundQueue};

@@ -13,29 +13,33 @@ use super::counters::{ChannelCounters, DropReason};
 use super::link::Link;
 use super::outcome::{Outcome, Recipients, Refusal, SendError};
 use super::registry::Registry;
-use crate::event::{Blame, Closed, DisconnectReason, Layer};
+use crate::event::{Blame, Closed, DisconnectReason, Layer, Misbehaviour};
 use crate::id::{ChannelId, ConnId, NodeId};
 use crate::message::{Frame, Message};
 use crate::queue::Pushed;
 
-/// A reactor's report that a peer misbehaved on its channel.
+/// A report that a peer misbehaved: from a reactor, or from the connection that noticed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct BehaviourReport {
     /// The peer.
     pub peer: NodeId,
     /// The connection on which it misbehaved.
     pub conn: ConnId,
-    /// The channel.
-    pub channel: ChannelId,
-    /// What it did, in words.
-    pub what: Cow<'static, str>,
+    /// The channel; `None` for a message that belongs to no channel.
+    pub channel: Option<ChannelId>,
+    /// What it did.
+    pub what: Misbehaviour,
+    /// How often.
+    pub count: u32,
+    /// The circumstances in words, for people. May be empty.
+    pub detail: Cow<'static, str>,
 }
 
 /// What all senders of a node share.
 #[derive(Clone)]
 pub(crate) struct Outbox {
     pub(crate) registry: Arc<Registry>,
-    pub(crate) reports: mpsc::Sender<Report>,
+    pub(crate) reports: mpsc::Sender<BehaviourReport>,
 }
 
 /// Sends the messages of one channel. Clones send on the same channel.
@@ -131,19 +135,24 @@ impl<M: Message> Sender<M> {
     }
 
     /// Reports that `peer` misbehaved on this channel and the connection `conn`, as an envelope or an update
-    /// names them. The peer manager ends that connection. If it has ended already the report is counted, and
-    /// the connection that took its place is not harmed.
+    /// names them. Never waits.
+    ///
+    /// The peer manager weighs it by its kind ([`BehaviourConfig`](crate::peer::BehaviourConfig)):
+    /// [`Misbehaviour::Breach`] ends the connection, a [`Misbehaviour::Nuisance`] adds up. If that connection has
+    /// ended already the report is counted, and the one that took its place is not harmed. `detail` is for people.
     ///
     /// # Errors
     ///
-    /// Gives the report back if the peer manager's mailbox is full or the node is shutting down.
+    /// Gives the report back if the mailbox for reports is full or the node is shutting down.
     pub fn report(
         &self,
         peer: NodeId,
         conn: ConnId,
-        what: impl Into<Cow<'static, str>>,
-    ) -> Result<(), Report> {
-        let report = Report { peer, conn, channel: M::CHANNEL, what: what.into() };
+        what: Misbehaviour,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Result<(), BehaviourReport> {
+        let (channel, detail) = (Some(M::CHANNEL), detail.into());
+        let report = BehaviourReport { peer, conn, channel, what, count: 1, detail };
         self.outbox.reports.try_send(report).map_err(|error| match error {
             mpsc::error::TrySendError::Full(report) | mpsc::error::TrySendError::Closed(report) => report,
         })

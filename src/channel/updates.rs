@@ -43,7 +43,9 @@ impl SharedUpdates {
 /// Updates never queue: a subscriber reads the difference between what it was told last and what is so
 /// now. For each peer it sees [`PeerUpdate::Up`] and [`PeerUpdate::Down`] in turn, and a peer that went and
 /// came back between two reads is seen to have done so, by its connection's number. A subscriber that
-/// never reads costs nothing. When `Up` is seen, sending to the peer already works.
+/// never reads costs nothing. When `Up` is seen, sending to the peer already works, and the `Up` says all that a reactor
+/// needs of the peer: its connection's number, by which it is reported, who opened it, the channels agreed with their
+/// versions, and the services and capabilities that the peer announced.
 pub struct PeerUpdates {
     shared: Arc<SharedUpdates>,
     cursor: Cursor,

@@ -277,12 +277,14 @@ impl Closed {
     /// Adds the cause in words. They may be a peer's: a control character becomes `?`, lest it reach a terminal.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
-        self.detail = detail.into();
-        if self.detail.contains(char::is_control) {
-            self.detail = self.detail.replace(char::is_control, "?").into();
-        }
+        self.detail = harmless(detail.into());
         self
     }
+}
+
+/// Text for people from words that may be a peer's: a control character becomes `?`.
+pub(crate) fn harmless(words: Cow<'static, str>) -> Cow<'static, str> {
+    if words.contains(char::is_control) { words.replace(char::is_control, "?").into() } else { words }
 }
 
 impl fmt::Display for Closed {

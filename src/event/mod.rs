@@ -9,9 +9,13 @@
 //! them is counted by their channel.
 
 mod closed;
+mod misbehaviour;
 
+pub(crate) use closed::harmless;
 pub use closed::{Blame, Closed, DisconnectReason, Fault, Layer, Side};
+pub use misbehaviour::Misbehaviour;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -134,12 +138,17 @@ pub enum EventKind {
         /// The name it was given.
         reactor: String,
     },
-    /// A reactor reported that a peer misbehaved; the connection, if it is still up, ends for that.
+    /// A peer misbehaved: the router noticed it, or a reactor said so. The peer manager weighs it, and ends the
+    /// connection once it is too much.
     Misbehaved {
-        /// The channel concerned.
-        channel: ChannelId,
+        /// The channel concerned; `None` for a message that belongs to no channel.
+        channel: Option<ChannelId>,
         /// What it did.
-        what: String,
+        what: Misbehaviour,
+        /// How often since the event before.
+        count: u32,
+        /// The circumstances in words, for people. May be empty.
+        detail: Cow<'static, str>,
     },
     /// The node begins to shut down.
     ShuttingDown,

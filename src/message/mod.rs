@@ -7,7 +7,10 @@
 //!
 //! Nothing here knows connections, offsets or compression: those belong to the transport.
 
+mod capability;
 mod protocol;
+
+pub use capability::{AgreedChannel, Capability};
 
 #[doc(hidden)]
 pub use protocol::support as __support;

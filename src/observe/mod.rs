@@ -7,7 +7,7 @@
 //! [`RouterHandle`](crate::router::RouterHandle).
 
 use crate::event::{Event, EventKind, Observer};
-use crate::id::{ConnId, Direction, NodeId, ShortId};
+use crate::id::{ChannelId, ConnId, Direction, NodeId, ShortId};
 
 /// Writes events to `tracing`, under the target `peerage`.
 ///
@@ -42,9 +42,10 @@ impl Observer for LogObserver {
             EventKind::ReactorPanicked { reactor } => {
                 tracing::error!(target: "peerage", %node, seq, kind, %reactor);
             }
-            EventKind::Misbehaved { channel, what } => {
-                tracing::warn!(target: "peerage", %node, seq, kind, peer, %channel, %what);
-            }
+            EventKind::Misbehaved { channel, what, count, detail } => tracing::warn!(
+                target: "peerage", %node, seq, kind, conn, peer, direction,
+                channel = channel.as_ref().map_or("", ChannelId::as_str), what = what.as_str(), count, %detail
+            ),
             EventKind::Stage { stage, took } => tracing::debug!(
                 target: "peerage", %node, seq, kind, conn, peer, direction,
                 stage = stage.as_str(), took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX)

@@ -8,10 +8,10 @@ use super::backoff::{Hold, HoldReason, later};
 use super::manager::{Entry, Incoming};
 use super::order::{Class, Rank};
 use super::pools::{PoolName, Slot, Usage};
-use super::state::{Live, Remote, Seat};
+use super::state::{Introduction, Live, Remote, Seat};
 use crate::address::Endpoint;
 use crate::event::{Blame, Closed, DisconnectReason, Layer};
-use crate::id::{ChannelId, ConnId, Direction, NodeId};
+use crate::id::{ConnId, Direction, NodeId};
 
 /// How an incoming connection would be admitted.
 struct Plan {
@@ -88,12 +88,12 @@ impl PeerManager {
     }
 
     /// Sending to the peer works: makes it visible, unless it is about to be evicted.
-    pub fn ready(&mut self, conn: ConnId, channels: Vec<ChannelId>, now: Instant) -> Report {
+    pub fn ready(&mut self, conn: ConnId, introduction: Introduction, now: Instant) -> Report {
         let Some(id) = self.live_of(conn) else { return self.late() };
         let Some(live) = self.peers.get(&id).and_then(|peer| peer.live().cloned()) else {
             return self.late();
         };
-        if live.up.is_some() {
+        if live.up {
             return self.late();
         }
         self.tick(now);
@@ -104,10 +104,10 @@ impl PeerManager {
         if live.doom.is_some() {
             return Report::Applied;
         }
-        let channels: std::sync::Arc<[ChannelId]> = channels.into();
-        self.update_live(&id, |live| live.up = Some(channels.clone()));
+        self.update_live(&id, |live| live.up = true);
         let Live { direction, remote, .. } = live;
-        self.emit(PeerUpdate::Up { peer: id, conn, direction, channels, remote });
+        let Introduction { channels, services, capabilities } = introduction;
+        self.emit(PeerUpdate::Up { peer: id, conn, direction, channels, services, capabilities, remote });
         Report::Applied
     }
 
@@ -151,7 +151,7 @@ impl PeerManager {
             }
             (Some(_), None) => {}
         }
-        if old.up.is_some() {
+        if old.up {
             let reason = DisconnectReason::AlreadyConnected;
             let closed = Closed::local(Layer::PeerManager, Blame::Nobody, reason, "replaced");
             self.emit(PeerUpdate::Down { peer: *id, conn, closed });
@@ -171,7 +171,7 @@ impl PeerManager {
         let min_age = self.config.upgrade_min_age;
         let young_until = (!min_age.is_zero()).then(|| later(now, min_age));
         let live =
-            Live { seat, direction, remote, since: now, young_until, up: None, claimant: None, doom: None };
+            Live { seat, direction, remote, since: now, young_until, up: false, claimant: None, doom: None };
         self.conns.insert(seat.conn, Entry::Live(*id));
         self.update(id, |peer| peer.connect(live));
     }

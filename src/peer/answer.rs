@@ -8,6 +8,7 @@ use super::state::{EvictReason, Remote};
 use crate::address::NodeAddress;
 use crate::event::{Blame, Closed, DisconnectReason, Layer};
 use crate::id::{ChannelId, ConnId, Direction, NodeId};
+use crate::message::{AgreedChannel, Capability};
 
 /// A dial to make. Report its end with `dialed` or `dial_failed`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,18 +141,27 @@ pub enum AddError {
 }
 
 /// A peer came up or went down, as reactors see it.
+///
+/// What is up has passed every check: its identity is proved, a channel at least is agreed (unless the node was told
+/// to do without), and its network is this node's, if it named one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerUpdate {
     /// Sending to the peer works.
     Up {
         /// The peer.
         peer: NodeId,
-        /// The epoch. Each flap has another.
+        /// The epoch: each connection has another, greater one. Whatever is reported about the peer names it, so that
+        /// a late word about this connection never harms the next.
         conn: ConnId,
         /// Who opened the connection.
         direction: Direction,
-        /// The channels shared with the peer.
-        channels: Arc<[ChannelId]>,
+        /// The channels agreed, with the version in use of each. They stay as they are as long as this epoch lasts.
+        channels: Arc<[AgreedChannel]>,
+        /// The services that the peer announced, unverified; empty if it cannot announce any, as Ethereum clients
+        /// cannot.
+        services: Arc<[String]>,
+        /// Every capability that the peer announced, shared or not.
+        capabilities: Arc<[Capability]>,
         /// The far end.
         remote: Remote,
     },
@@ -173,6 +183,13 @@ impl PeerUpdate {
         match self {
             Self::Up { peer, .. } | Self::Down { peer, .. } => *peer,
         }
+    }
+
+    /// The version of a channel in use with a peer that comes up; `None` if it was not agreed, and for a `Down`.
+    #[must_use]
+    pub fn version_of(&self, channel: ChannelId) -> Option<u32> {
+        let Self::Up { channels, .. } = self else { return None };
+        channels.iter().find(|agreed| agreed.id == channel).map(|agreed| agreed.version)
     }
 
     /// The epoch concerned.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use super::behaviour::BehaviourConfig;
 use crate::address::NodeAddress;
 use crate::id::NodeId;
 
@@ -105,6 +106,8 @@ pub struct Config {
     pub upgrade_interval: Duration,
     /// How retries are spaced.
     pub backoff: BackoffConfig,
+    /// When a peer that misbehaves is evicted.
+    pub behaviour: BehaviourConfig,
     /// A peer is not dialled again within this time after its connection ended. Default 35 s.
     pub cooldown: Duration,
     /// After so many failures in a row a peer is forgotten, unless it is persistent or unconditional. Default 5.
@@ -190,6 +193,7 @@ impl Config {
             upgrade_min_age: Duration::from_secs(600),
             upgrade_interval: Duration::from_secs(180),
             backoff: BackoffConfig::default(),
+            behaviour: BehaviourConfig::default(),
             cooldown: Duration::from_secs(35),
             forget_after: Limit::AtMost(5),
             max_peers: 10_000,
@@ -206,6 +210,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.validate_numbers()?;
         self.validate_durations()?;
+        self.behaviour.validate()?;
         self.validate_peers()?;
         self.validate_room()
     }

@@ -6,7 +6,7 @@ use super::PeerManager;
 use super::answer::{Eviction, PeerUpdate, Report};
 use super::backoff::Verdict;
 use super::state::{Doom, EvictReason, Live, Remote, Seat, State};
-use crate::event::{Blame, Closed, DisconnectReason, Layer};
+use crate::event::{Blame, Closed, DisconnectReason, Layer, Misbehaviour};
 use crate::id::{ConnId, NodeId};
 
 impl PeerManager {
@@ -33,14 +33,35 @@ impl PeerManager {
         self.conns.remove(&conn);
         self.settle_end(&id, &live, closed, now);
         self.unlink(live.seat, live.claimant);
-        if live.up.is_some() {
+        if live.up {
             self.emit(PeerUpdate::Down { peer: id, conn, closed: closed.clone() });
         }
         self.forget_if_hopeless(&id);
         Report::Applied
     }
 
-    /// Something above found fault with the peer of a connection: it will be evicted.
+    /// The peer of a connection misbehaved, `count` times: its score grows, and at the limit the connection will be
+    /// evicted.
+    ///
+    /// The score is the peer's and outlives the connection, as long as the peer is stored; so a peer that comes back
+    /// after an eviction is on probation until half of its score is forgiven. It is not persisted.
+    pub fn reported(&mut self, conn: ConnId, what: Misbehaviour, count: u32, now: Instant) -> Report {
+        let Some(id) = self.live_of(conn) else { return self.late() };
+        let now = self.tick(now);
+        let behaviour = &self.config.behaviour;
+        let (limit, halves_every) = (behaviour.limit, behaviour.halves_every);
+        let points = behaviour.weights.of(what).saturating_mul(count);
+        let score = self.update(&id, |peer| peer.score.add(points, now, halves_every));
+        if points > 0
+            && let Some(score) = score.filter(|score| *score >= limit)
+        {
+            self.doom(&id, EvictReason::Misbehaved, misbehaved(what, score));
+        }
+        Report::Applied
+    }
+
+    /// A connection failed in another way than by what is [`reported`](Self::reported), as by a fault of its stream:
+    /// it will be evicted.
     pub fn errored(&mut self, conn: ConnId, closed: &Closed, now: Instant) -> Report {
         let Some(id) = self.live_of(conn) else { return self.late() };
         self.tick(now);
@@ -128,6 +149,11 @@ impl PeerManager {
         });
         self.touch(id);
     }
+}
+
+fn misbehaved(what: Misbehaviour, score: u32) -> Closed {
+    Closed::local(Layer::Channel, Blame::Protocol, DisconnectReason::Subprotocol, "misbehaved")
+        .with_detail(format!("{what}, score {score}"))
 }
 
 fn clear_address(peer: &mut super::state::Peer, remote: &Remote) {

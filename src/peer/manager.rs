@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::answer::{AddError, Output, PeerUpdate, Report, WakeReason, Wakeup};
 use super::backoff::{Backoff, Hold, HoldReason};
+use super::behaviour::Score;
 use super::index::{Index, Keys, prune_key};
 use super::order::Rank;
 use super::pools::{PoolName, Usage};
@@ -283,6 +284,7 @@ impl PeerManager {
             addresses: Vec::new(),
             failures: 0,
             incompatible: false,
+            score: Score::default(),
             state: State::Idle { hold: None },
         };
         self.index.change(&Keys::default(), &Keys::of(&peer));

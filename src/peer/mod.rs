@@ -49,19 +49,29 @@
 //! first, then behaviour, then an order that each node draws for itself. Only class and behaviour justify an
 //! eviction.
 //!
+//! # Behaviour
+//!
+//! A connection whose stream fails is reported by [`errored`](PeerManager::errored), and evicted. What its peer does
+//! wrong above the stream is [`reported`](PeerManager::reported) by kind and count: each kind has its points
+//! ([`BehaviourConfig`]), a peer's points are halved as time passes, and at the limit its connection is evicted with
+//! the blame on the peer, so that back-off follows. Points are kept as long as the peer is stored, in memory only. A
+//! peer without an address is forgotten with its connection, and its points with it.
+//!
 //! # Cost
 //!
 //! O(log n) for each input in the number of stored peers: every order is an index, moved along with the peer that
-//! changes. Time that passes costs O(log n) once for each hold that ended meanwhile.
+//! changes. Time that passes costs O(log n) once for each hold that ended meanwhile; points are halved when they are
+//! looked at.
 //!
 //! # Not here
 //!
-//! Bans, weights of behaviour, limits by address prefix, quotas by capability and rotation: they join as further
-//! holds, scores and rules of admission. Timeouts of dials and handshakes belong to the shell.
+//! Bans, good acts, scores that order peers or outlive the process, limits by address prefix, quotas by capability and
+//! rotation: they join as further holds, scores and rules of admission. Timeouts of dials and handshakes belong to the shell.
 
 mod accepting;
 mod answer;
 mod backoff;
+mod behaviour;
 mod config;
 mod dialing;
 mod index;
@@ -84,12 +94,13 @@ pub use answer::{
     AddError, Admitted, Dial, Eviction, Output, PeerUpdate, Reject, Report, WakeReason, Wakeup,
 };
 pub use backoff::{Hold, HoldReason};
+pub use behaviour::{BehaviourConfig, BehaviourWeights};
 pub use config::{BackoffConfig, Config, ConfigError, Limit, MAX_DURATION};
 pub use invariants::InvariantViolation;
 pub use manager::PeerManager;
 pub use ops::{Answer, Op};
 pub use record::{AddressRecord, PeerRecord, Source};
-pub use state::{EvictReason, Remote};
+pub use state::{EvictReason, Introduction, Remote};
 pub use store::Store;
 pub use telling::{Counts, Status};
 pub use updates::{Cursor, UpdateLog};

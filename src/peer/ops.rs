@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use super::PeerManager;
 use super::answer::{AddError, Admitted, Dial, Eviction, Output, Reject, Report};
 use super::record::Source;
+use super::state::Introduction;
 use crate::address::{Endpoint, NodeAddress};
-use crate::event::Closed;
-use crate::id::{ChannelId, ConnId, NodeId};
+use crate::event::{Closed, Misbehaviour};
+use crate::id::{ConnId, NodeId};
 
 /// One input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +32,13 @@ pub enum Op {
     /// [`PeerManager::accepted`].
     Accepted { conn: ConnId, id: NodeId },
     /// [`PeerManager::ready`].
-    Ready { conn: ConnId, channels: Vec<ChannelId> },
+    Ready { conn: ConnId, introduction: Introduction },
     /// [`PeerManager::try_evict_next`].
     TryEvictNext,
     /// [`PeerManager::disconnected`].
     Disconnected { conn: ConnId, closed: Closed },
+    /// [`PeerManager::reported`].
+    Reported { conn: ConnId, what: Misbehaviour, count: u32 },
     /// [`PeerManager::errored`].
     Errored { conn: ConnId, closed: Closed },
     /// [`PeerManager::disconnect`].
@@ -79,9 +82,10 @@ impl PeerManager {
             Op::Incoming { endpoint } => Answer::Incoming(self.incoming(&endpoint, now)),
             Op::IncomingFailed { conn, closed } => Answer::Report(self.incoming_failed(conn, &closed, now)),
             Op::Accepted { conn, id } => Answer::Admitted(self.accepted(conn, id, now)),
-            Op::Ready { conn, channels } => Answer::Report(self.ready(conn, channels, now)),
+            Op::Ready { conn, introduction } => Answer::Report(self.ready(conn, introduction, now)),
             Op::TryEvictNext => Answer::Eviction(self.try_evict_next(now)),
             Op::Disconnected { conn, closed } => Answer::Report(self.disconnected(conn, &closed, now)),
+            Op::Reported { conn, what, count } => Answer::Report(self.reported(conn, what, count, now)),
             Op::Errored { conn, closed } => Answer::Report(self.errored(conn, &closed, now)),
             Op::Disconnect { peer } => Answer::Disconnect(self.disconnect(&peer, now)),
             Op::PollOutput => Answer::Output(self.poll_output()),

@@ -21,7 +21,7 @@ pub(super) enum Class {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Merit {
     pub(super) class: Class,
-    /// Behaviour. Zero until reactors report it.
+    /// Behaviour. Zero as yet: good acts are not reported, and bad ones end connections instead of ordering peers.
     pub(super) score: i32,
 }
 

@@ -14,12 +14,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::backoff::Hold;
+use super::behaviour::Score;
 use super::order::Rank;
 use super::pools::Slot;
 use super::record::{AddressRecord, PeerRecord};
 use crate::address::{Endpoint, NodeAddress, Scope};
 use crate::event::Closed;
-use crate::id::{ChannelId, ConnId, Direction, NodeId};
+use crate::id::{ConnId, Direction, NodeId};
+use crate::message::{AgreedChannel, Capability};
 
 /// The far end of a connection, as far as we know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,12 +43,25 @@ impl Remote {
     }
 }
 
+/// What a handshake has told of a peer. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Introduction {
+    /// The channels agreed, with the version in use of each.
+    pub channels: Arc<[AgreedChannel]>,
+    /// The services that the peer announced; empty if it cannot announce any.
+    pub services: Arc<[String]>,
+    /// Every capability that the peer announced, shared or not.
+    pub capabilities: Arc<[Capability]>,
+}
+
 /// Why a connection is to be ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum EvictReason {
     /// Something above found fault with the peer.
     Errored,
+    /// The score of its peer's misbehaviour reached the limit.
+    Misbehaved,
     /// A better peer takes its place.
     Upgrade,
     /// The operator asked for it.
@@ -63,6 +78,8 @@ pub(super) struct Peer {
     pub(super) addresses: Vec<AddressRecord>,
     pub(super) failures: u32,
     pub(super) incompatible: bool,
+    /// What it did wrong. It outlives connections, as long as the peer is stored.
+    pub(super) score: Score,
     pub(super) state: State,
 }
 
@@ -96,8 +113,8 @@ pub(super) struct Live {
     pub(super) since: Instant,
     /// When it may first be evicted for a better one; `None` once that is past.
     pub(super) young_until: Option<Instant>,
-    /// The shared channels, once it is up.
-    pub(super) up: Option<Arc<[ChannelId]>>,
+    /// Whether subscribers see it.
+    pub(super) up: bool,
     /// The connection or dial that takes its place.
     pub(super) claimant: Option<ConnId>,
     pub(super) doom: Option<Doom>,

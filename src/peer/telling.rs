@@ -22,16 +22,22 @@ const SURPLUS_VISITS: usize = 64;
 pub enum Status {
     /// Neither connected nor dialled.
     Idle {
+        /// What it did wrong, in points of its [`BehaviourConfig`](super::BehaviourConfig).
+        score: u32,
         /// How long it is left alone, if it is.
         hold: Option<Hold>,
     },
     /// A dial is in flight.
     Dialing {
+        /// What it did wrong, in points.
+        score: u32,
         /// Which.
         conn: ConnId,
     },
     /// It is connected.
     Connected {
+        /// What it did wrong, in points. At the limit it is evicted.
+        score: u32,
         /// Which connection it is.
         conn: ConnId,
         /// Who opened it.
@@ -108,17 +114,20 @@ impl PeerManager {
         })
     }
 
-    /// Where a peer stands; `None` if it is not stored.
+    /// Where a peer stood at the latest input; `None` if it is not stored.
     #[must_use]
     pub fn status(&self, peer: &NodeId) -> Option<Status> {
-        Some(match &self.peers.get(peer)?.state {
-            State::Idle { hold } => Status::Idle { hold: hold.filter(|hold| hold.until > self.now) },
-            State::Dialing(attempt) => Status::Dialing { conn: attempt.seat.conn },
+        let peer = self.peers.get(peer)?;
+        let score = peer.score.at(self.now, self.config.behaviour.halves_every);
+        Some(match &peer.state {
+            State::Idle { hold } => Status::Idle { score, hold: hold.filter(|hold| hold.until > self.now) },
+            State::Dialing(attempt) => Status::Dialing { score, conn: attempt.seat.conn },
             State::Connected { live, dial } => Status::Connected {
+                score,
                 conn: live.seat.conn,
                 direction: live.direction,
                 since: live.since,
-                up: live.up.is_some(),
+                up: live.up,
                 evicting: live.doom.as_ref().map(|doom| doom.why),
                 dialing: dial.as_ref().map(|dial| dial.seat.conn),
             },

@@ -12,6 +12,7 @@ use std::collections::{BTreeSet, VecDeque};
 use tokio::sync::mpsc;
 
 use crate::channel::{Channel, Envelope, Recipients};
+use crate::event::Misbehaviour;
 use crate::id::NodeId;
 
 /// Longest line in bytes.
@@ -102,7 +103,12 @@ impl<F: FnMut(Heard) + Send> Flood<F> {
         let Chat::Line { origin, number, text } = message;
         let Ok(writer) = NodeId::from_bytes(origin) else {
             // If the report finds no room, the next such line makes another.
-            let _ = self.channel.sender().report(from, conn, "a line whose origin is no identity");
+            let _ = self.channel.sender().report(
+                from,
+                conn,
+                Misbehaviour::Breach,
+                "an origin that is no identity",
+            );
             return;
         };
         if text.len() > MAX_LINE_BYTES || !self.is_new(origin, number) {

@@ -14,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::channel::{Channel, Envelope, PeerUpdates};
+use crate::event::Misbehaviour;
 use crate::id::NodeId;
 use crate::message::Message;
 use crate::peer::PeerUpdate;
@@ -83,10 +84,11 @@ pub async fn run(
 impl<F: FnMut(NodeId, Measured) + Send> Pinger<F> {
     fn on_update(&mut self, update: &PeerUpdate) {
         match update {
-            PeerUpdate::Up { peer, channels, .. } if channels.contains(&Ping::CHANNEL) => {
-                self.peers.insert(*peer, None);
+            PeerUpdate::Up { peer, .. } => {
+                if update.version_of(Ping::CHANNEL).is_some() {
+                    self.peers.insert(*peer, None);
+                }
             }
-            PeerUpdate::Up { .. } => {}
             PeerUpdate::Down { peer, .. } => {
                 self.peers.remove(peer);
             }
@@ -120,7 +122,8 @@ impl<F: FnMut(NodeId, Measured) + Send> Pinger<F> {
                 _ if id <= self.next_id => {}
                 _ => {
                     // If the report finds no room, the next such answer makes another.
-                    let _ = self.channel.sender().report(from, conn, "an answer to a question never asked");
+                    let what = Misbehaviour::UnaskedAnswer;
+                    let _ = self.channel.sender().report(from, conn, what, "its id was never used");
                 }
             },
         }

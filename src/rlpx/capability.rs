@@ -9,10 +9,10 @@
 //! besu reserves 17 ids for `snap`, whatever the version. A capability that sorts after `snap` is out of step with
 //! besu if `snap` is shared too: name your own capabilities so that they sort before it.
 
-use super::p2p::{self, BASE_OFFSET, Capability};
+use super::p2p::{self, BASE_OFFSET};
 use crate::event::{Blame, DisconnectReason, Fault, Layer};
 use crate::id::ChannelId;
-use crate::message::{ChannelSpec, MAX_PAYLOAD_BYTES, Version};
+use crate::message::{Capability, ChannelSpec, MAX_PAYLOAD_BYTES, Version};
 
 /// Most message codes of all channels together: ids 0x10 to 0x7f.
 pub const MAX_CODES: usize = 0x80 - BASE_OFFSET as usize;

@@ -37,6 +37,7 @@ mod message;
 pub mod p2p;
 mod secrets;
 
+pub use crate::message::Capability;
 pub use capability::{
     CapabilityError, MAX_CODES, Negotiated, Shared, SharedChannel, check_channels, negotiate,
 };
@@ -48,5 +49,5 @@ pub use handshake::{
 pub use info::{INFO_CHANNEL, Info, InfoError, MAX_NETWORK_BYTES, MAX_SERVICE_BYTES, MAX_SERVICES};
 pub use keepalive::{Keepalive, KeepaliveAction, KeepaliveConfig, KeepaliveConfigError, PingAnswer};
 pub use message::{Decoder, Encoder};
-pub use p2p::{Capability, Disconnect, Hello, HelloError};
+pub use p2p::{Disconnect, Hello, HelloError};
 pub use secrets::Secrets;

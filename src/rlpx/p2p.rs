@@ -11,7 +11,8 @@ use bytes::BytesMut;
 
 use super::frame::FIRST_FRAME_BYTES;
 use crate::event::{Blame, DisconnectReason, Fault, Layer};
-use crate::id::{ChannelId, NodeId};
+use crate::id::NodeId;
+use crate::message::Capability;
 
 /// Message id of Hello.
 pub const HELLO: u8 = 0;
@@ -45,21 +46,6 @@ pub fn max_payload(id: u8) -> Option<usize> {
 #[must_use]
 pub fn is_ping_payload(payload: &[u8]) -> bool {
     matches!(payload, [] | [0xc0 | 0x80])
-}
-
-/// A capability as Hello names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Capability {
-    /// Its name.
-    pub name: ChannelId,
-    /// Its version.
-    pub version: u32,
-}
-
-impl std::fmt::Display for Capability {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.name, self.version)
-    }
 }
 
 /// The first message of both sides (rlpx.md, "Hello (0x00)").
@@ -159,19 +145,19 @@ impl Hello {
     }
 }
 
-impl Capability {
-    fn payload_length(self) -> usize {
-        self.name.as_str().length() + self.version.length()
-    }
+/// The header of a capability's pair.
+fn pair_header(capability: &Capability) -> Header {
+    let payload_length = capability.name.as_str().length() + capability.version.length();
+    Header { list: true, payload_length }
 }
 
 impl Encodable for Capability {
     fn length(&self) -> usize {
-        Header { list: true, payload_length: self.payload_length() }.length_with_payload()
+        pair_header(self).length_with_payload()
     }
 
     fn encode(&self, out: &mut dyn bytes::BufMut) {
-        Header { list: true, payload_length: self.payload_length() }.encode(out);
+        pair_header(self).encode(out);
         self.name.as_str().encode(out);
         self.version.encode(out);
     }

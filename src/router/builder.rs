@@ -16,8 +16,8 @@ use super::shutdown::Ending;
 use super::{AddressFilter, IdentityFilter, MemoryStore, Router, Shared};
 use crate::address::{BoxFuture, Endpoint, LiteralResolver, NodeAddress, Resolver};
 use crate::channel::{
-    Channel, ChannelConfig, ChannelConfigError, ChannelCounters, Inbound, InboundQueue, Outbox, PeerUpdates,
-    Receiver, Registry, Report, Sender, SharedUpdates,
+    BehaviourReport, Channel, ChannelConfig, ChannelConfigError, ChannelCounters, Inbound, InboundQueue,
+    Outbox, PeerUpdates, Receiver, Registry, Sender, SharedUpdates,
 };
 use crate::event::Observer;
 use crate::id::NodeId;
@@ -82,7 +82,7 @@ pub struct Builder {
     address_filter: Option<AddressFilter>,
     identity_filter: Option<IdentityFilter>,
     outbox: Outbox,
-    reports: mpsc::Receiver<Report>,
+    reports: mpsc::Receiver<BehaviourReport>,
     updates: Arc<SharedUpdates>,
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::event::{Closed, Event, EventKind, Layer, Observer};
+use crate::event::{Event, EventKind, Layer, Misbehaviour, Observer};
 use crate::id::{ConnId, Direction, NodeId};
 
 /// What an event is about.
@@ -31,6 +31,7 @@ pub(super) struct Events {
 struct State {
     seq: u64,
     ends: Ends,
+    misbehaviour: BTreeMap<Misbehaviour, u64>,
 }
 
 impl Events {
@@ -42,8 +43,14 @@ impl Events {
     pub(super) fn emit(&self, about: About, kind: EventKind) {
         let mut state = self.lock();
         state.seq += 1;
-        if let EventKind::Failed { closed } | EventKind::Down { closed } = &kind {
-            count(&mut state.ends, closed);
+        match &kind {
+            EventKind::Failed { closed } | EventKind::Down { closed } => {
+                *state.ends.entry((closed.layer, closed.label)).or_default() += 1;
+            }
+            EventKind::Misbehaved { what, count, .. } => {
+                *state.misbehaviour.entry(*what).or_default() += u64::from(*count);
+            }
+            _ => {}
         }
         if self.observers.is_empty() {
             return;
@@ -60,12 +67,12 @@ impl Events {
         self.lock().ends.clone()
     }
 
+    pub(super) fn misbehaviour(&self) -> Vec<(Misbehaviour, u64)> {
+        self.lock().misbehaviour.iter().map(|(what, count)| (*what, *count)).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panicking observer leaves the counters whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn count(ends: &mut Ends, closed: &Closed) {
-    *ends.entry((closed.layer, closed.label)).or_default() += 1;
 }

@@ -7,6 +7,7 @@ use super::manager::{Command, Request};
 use super::{Direction, Endpoint, NodeId, Shared};
 use crate::address::NodeAddress;
 use crate::channel::{DropReason, PeerUpdates};
+use crate::event::Misbehaviour;
 use crate::id::{ChannelId, ConnId};
 use crate::peer::AddError;
 
@@ -30,6 +31,8 @@ pub struct PeerStatus {
     pub client: String,
     /// The channels in common.
     pub channels: Vec<ChannelId>,
+    /// The services that it announced, unverified; empty if it cannot announce any.
+    pub services: Arc<[String]>,
     /// Messages that wait to be written to it.
     pub queued_messages: usize,
     /// Their bytes, as the queue [charges](crate::queue::charge) them.
@@ -94,6 +97,7 @@ impl RouterHandle {
                 remote: link.far_end.remote.clone(),
                 client: link.far_end.client.clone(),
                 channels: link.channel_ids(),
+                services: Arc::clone(&link.far_end.introduction.services),
                 queued_messages,
                 queued_bytes,
             }
@@ -118,6 +122,13 @@ impl RouterHandle {
     #[must_use]
     pub fn ends(&self) -> Ends {
         self.shared.events.ends()
+    }
+
+    /// How often peers misbehaved so far, by kind; none that never happened. Reports that came too late to be held
+    /// against anybody are counted as well.
+    #[must_use]
+    pub fn misbehaviour(&self) -> Vec<(Misbehaviour, u64)> {
+        self.shared.events.misbehaviour()
     }
 
     /// A new subscription to peers' comings and goings. It begins with the peers that are up.

@@ -21,6 +21,7 @@ mod resolver;
 pub mod rlpx;
 mod session;
 
+pub use crate::message::AgreedChannel;
 pub use resolver::DnsResolver;
 
 use std::future::Future;
@@ -28,9 +29,8 @@ use std::sync::Arc;
 
 use crate::address::Endpoint;
 use crate::event::{Blame, Closed, DisconnectReason, Layer, Stage};
-use crate::id::{ChannelId, NodeId, Protocol};
-use crate::message::{ChannelSpec, Packet};
-use crate::rlpx::Capability;
+use crate::id::{NodeId, Protocol};
+use crate::message::{Capability, ChannelSpec, Packet};
 
 /// Connects to peers and lets them connect.
 ///
@@ -240,15 +240,6 @@ pub struct ConnectionInfo {
     pub network: Option<String>,
     /// The services that the peer announced.
     pub services: Vec<String>,
-}
-
-/// A channel that both ends have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AgreedChannel {
-    /// Its name.
-    pub id: ChannelId,
-    /// The version in use.
-    pub version: u32,
 }
 
 /// The end of a dial whose target belongs to another transport than this one, called `transport`.

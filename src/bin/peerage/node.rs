@@ -117,9 +117,12 @@ fn show_line(output: &Output, heard: &chat::Heard) {
 async fn show_peers(output: Output, mut updates: PeerUpdates) {
     while let Some(update) = updates.next().await {
         match update {
-            PeerUpdate::Up { peer, direction, .. } => output.line(
+            PeerUpdate::Up { peer, direction, services, .. } => output.line(
                 format!("+ peer {} is up ({direction})", peer.short()),
-                &json!({ "event": "up", "peer": peer.to_string(), "direction": direction.to_string() }),
+                &json!({
+                    "event": "up", "peer": peer.to_string(), "direction": direction.to_string(),
+                    "services": *services,
+                }),
             ),
             PeerUpdate::Down { peer, closed, .. } => output.line(
                 format!("- peer {} is down: {closed}", peer.short()),

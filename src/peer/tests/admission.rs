@@ -65,7 +65,9 @@ fn only_ready_makes_a_peer_visible_and_only_once() {
     assert_eq!(bench.ready(conn), Report::Late);
     assert_eq!(bench.up(), [id(1)]);
     let update = bench.log.snapshot().next().cloned().unwrap();
-    assert!(matches!(update, PeerUpdate::Up { channels, .. } if *channels == [ETH]));
+    assert_eq!((update.version_of(ETH), update.version_of(ChannelId::from_static("snap"))), (Some(68), None));
+    let PeerUpdate::Up { channels, services, capabilities, .. } = update else { panic!("{update:?}") };
+    assert_eq!(Introduction { channels, services, capabilities }, introduction());
     assert_eq!(bench.ready(ConnId::new(44)), Report::Late);
     assert_eq!(bench.log.version(), 1);
 }
@@ -92,7 +94,7 @@ fn the_end_of_an_incoming_connection_leaves_the_dial_in_flight() {
     let dial = bench.dial_to(id(1));
     let incoming = bench.accept(id(1)).unwrap();
     bench.leave(incoming);
-    assert_eq!(bench.manager.status(&id(1)), Some(Status::Dialing { conn: dial }));
+    assert_eq!(bench.manager.status(&id(1)), Some(Status::Dialing { score: 0, conn: dial }));
     assert_eq!(bench.dialed(dial), Ok(Admitted { replaces: None }));
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the peer manager, in virtual time.
 
 mod admission;
+mod behaviour;
 mod dials;
 mod model;
 mod simultaneous;
@@ -13,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::address::{Endpoint, NodeAddress};
-use crate::event::{Blame, Closed, DisconnectReason, Layer};
+use crate::event::{Blame, Closed, DisconnectReason, Layer, Misbehaviour};
 use crate::id::{ChannelId, ConnId, NodeId, NodeKey};
+use crate::message::{AgreedChannel, Capability};
 
 const ETH: ChannelId = ChannelId::from_static("eth");
 
@@ -66,6 +68,14 @@ fn incompatible() -> Closed {
 
 fn breach() -> Closed {
     Closed::local(Layer::Channel, Blame::Protocol, DisconnectReason::Breach, "bad_message")
+}
+
+fn introduction() -> Introduction {
+    Introduction {
+        channels: [AgreedChannel { id: ETH, version: 68 }].into(),
+        services: ["archive".to_owned()].into(),
+        capabilities: [67, 68].map(|version| Capability { name: ETH, version }).into(),
+    }
 }
 
 /// A configuration in milliseconds, without jitter, upgrades or a cooldown.
@@ -182,11 +192,15 @@ impl Bench {
     }
 
     fn ready(&mut self, conn: ConnId) -> Report {
-        self.act(|manager, now| manager.ready(conn, vec![ETH], now))
+        self.act(|manager, now| manager.ready(conn, introduction(), now))
     }
 
     fn evict(&mut self) -> Option<Eviction> {
         self.act(PeerManager::try_evict_next)
+    }
+
+    fn reported(&mut self, conn: ConnId, what: Misbehaviour, count: u32) -> Report {
+        self.act(|manager, now| manager.reported(conn, what, count, now))
     }
 
     fn errored(&mut self, conn: ConnId) -> Report {

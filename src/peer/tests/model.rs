@@ -4,7 +4,7 @@
 //! what it was, so each also has a table test of its own. To explore further than a test run does:
 //! `PROPTEST_CASES=20000 cargo test --release --no-default-features --lib peer::tests::model`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -25,6 +25,7 @@ fn tight() -> Config {
     config.cooldown = ms(50);
     config.forget_after = Limit::AtMost(4);
     config.backoff.jitter = ms(30);
+    config.behaviour.halves_every = ms(150);
     config.max_peers = 11;
     config.max_addresses_per_peer = 2;
     config.persistent = [id(1)].into();
@@ -60,12 +61,15 @@ fn drive(ops: &[Op], config: &Config) -> Trace {
     let mut trace = Trace::default();
     let mut up: BTreeMap<NodeId, ConnId> = BTreeMap::new();
     let mut minted = 0;
+    let mut evicted = BTreeSet::new();
+    let mut judge = Judge::default();
     for op in ops {
         if let Op::Advance(by) = op {
             now += *by;
         }
         let before = manager.clone();
-        let answer = manager.apply(resolve(op.clone(), minted), now);
+        let op = resolve(op.clone(), minted);
+        let answer = manager.apply(op.clone(), now);
         manager.check_invariants().unwrap_or_else(|broken| panic!("{op:?}: {broken}"));
         if answer.is_error() {
             assert_eq!(manager, before, "{op:?} failed with {answer:?} and changed something");
@@ -76,8 +80,10 @@ fn drive(ops: &[Op], config: &Config) -> Trace {
                 assert_dispensable(&before, dial, now);
             }
             Answer::Incoming(Ok(conn)) => minted = conn.as_u64(),
+            Answer::Eviction(Some(eviction)) => assert!(evicted.insert(eviction.conn), "{eviction:?} again"),
             _ => {}
         }
+        judge.follow(&op, &answer, &before, &manager);
         assert_awake(&manager, now);
         while let Some(output) = manager.poll_output() {
             note(&mut up, &output);
@@ -96,10 +102,73 @@ fn resolve(op: Op, minted: u64) -> Op {
         Op::DialFailed { conn, closed } => Op::DialFailed { conn: ago(conn), closed },
         Op::IncomingFailed { conn, closed } => Op::IncomingFailed { conn: ago(conn), closed },
         Op::Accepted { conn, id } => Op::Accepted { conn: ago(conn), id },
-        Op::Ready { conn, channels } => Op::Ready { conn: ago(conn), channels },
+        Op::Ready { conn, introduction } => Op::Ready { conn: ago(conn), introduction },
         Op::Disconnected { conn, closed } => Op::Disconnected { conn: ago(conn), closed },
+        Op::Reported { conn, what, count } => Op::Reported { conn: ago(conn), what, count },
         Op::Errored { conn, closed } => Op::Errored { conn: ago(conn), closed },
         other => other,
+    }
+}
+
+/// Keeps the scores in the slow way: one halving after the other, each at the instant at which it is due.
+#[derive(Default)]
+struct Judge {
+    /// Points, when they are halved next, and all that were ever given.
+    scores: BTreeMap<NodeId, (u64, Instant, u64)>,
+}
+
+impl Judge {
+    fn follow(&mut self, op: &Op, answer: &Answer, before: &PeerManager, after: &PeerManager) {
+        let policy = &after.config().behaviour;
+        self.forgive(after.now, policy.halves_every);
+        if let (Op::Reported { conn, what, count }, Answer::Report(Report::Applied)) = (op, answer) {
+            let (_, peer) = before.connections().find(|(live, _)| live == conn).expect("late otherwise");
+            let points = u64::from(policy.weights.of(*what)) * u64::from(*count);
+            if points > 0 {
+                let first = (0, after.now + policy.halves_every, 0);
+                let (score, _, total) = self.scores.entry(peer).or_insert(first);
+                *score += points;
+                *total += points;
+                let too_much = (*score >= u64::from(policy.limit)).then_some(EvictReason::Misbehaved);
+                let expected = evicting(before, &peer).or(too_much);
+                assert_eq!(evicting(after, &peer), expected, "{score} after {op:?}");
+            } else {
+                assert_eq!(evicting(after, &peer), evicting(before, &peer));
+            }
+        }
+        self.scores.retain(|peer, _| after.knows(peer));
+        for peer in after.peers.keys() {
+            let (expected, total) =
+                self.scores.get(peer).map_or((0, 0), |(score, _, total)| (*score, *total));
+            assert_eq!(u64::from(score(after, peer)), expected, "{op:?}");
+            assert!(expected <= total);
+        }
+    }
+
+    fn forgive(&mut self, now: Instant, halves_every: Duration) {
+        for (score, next, _) in self.scores.values_mut() {
+            while *next <= now {
+                *score /= 2;
+                *next += halves_every;
+            }
+        }
+        self.scores.retain(|_, (score, ..)| *score > 0);
+    }
+}
+
+fn score(manager: &PeerManager, peer: &NodeId) -> u32 {
+    match manager.status(peer) {
+        Some(
+            Status::Idle { score, .. } | Status::Dialing { score, .. } | Status::Connected { score, .. },
+        ) => score,
+        None => 0,
+    }
+}
+
+fn evicting(manager: &PeerManager, peer: &NodeId) -> Option<EvictReason> {
+    match manager.status(peer) {
+        Some(Status::Connected { evicting, .. }) => evicting,
+        _ => None,
     }
 }
 
@@ -107,7 +176,7 @@ fn assert_dispensable(before: &PeerManager, dial: &Dial, now: Instant) {
     let peer = dial.address.id();
     assert_ne!(peer, before.config().self_id);
     match before.status(&peer) {
-        Some(Status::Idle { hold }) => assert!(hold.is_none_or(|hold| hold.until <= now), "{hold:?}"),
+        Some(Status::Idle { hold, .. }) => assert!(hold.is_none_or(|hold| hold.until <= now), "{hold:?}"),
         other => panic!("dispensed although {other:?}"),
     }
 }
@@ -172,10 +241,12 @@ fn any_op() -> impl Strategy<Value = Op> {
         8 => Just(Op::Incoming { endpoint: endpoint() }),
         2 => (conn(), any_closed()).prop_map(|(conn, closed)| Op::IncomingFailed { conn, closed }),
         8 => (conn(), peer()).prop_map(|(conn, id)| Op::Accepted { conn, id }),
-        6 => conn().prop_map(|conn| Op::Ready { conn, channels: vec![ETH] }),
+        6 => conn().prop_map(|conn| Op::Ready { conn, introduction: introduction() }),
         3 => Just(Op::TryEvictNext),
         4 => (conn(), any_closed()).prop_map(|(conn, closed)| Op::Disconnected { conn, closed }),
         1 => (conn(), any_closed()).prop_map(|(conn, closed)| Op::Errored { conn, closed }),
+        6 => (conn(), prop::sample::select(&Misbehaviour::ALL[..]), 0u32..5)
+            .prop_map(|(conn, what, count)| Op::Reported { conn, what, count }),
         1 => peer().prop_map(|peer| Op::Disconnect { peer }),
     ]
 }

@@ -7,13 +7,15 @@ use proptest::prelude::*;
 use super::*;
 
 fn up(peer: u64, conn: u64) -> PeerUpdate {
-    let channels = [ETH].into();
+    let Introduction { channels, services, capabilities } = introduction();
     let remote = Remote::Endpoint(endpoint());
     PeerUpdate::Up {
         peer: id(peer),
         conn: ConnId::new(conn),
         direction: crate::id::Direction::Inbound,
         channels,
+        services,
+        capabilities,
         remote,
     }
 }
@@ -79,8 +81,8 @@ fn memory_is_bounded_and_a_sleeper_still_learns_of_every_end() {
     let mut log = UpdateLog::new();
     let mut sleeper = log.subscribe();
     let up = |peer: NodeId, conn| match up(1, conn) {
-        PeerUpdate::Up { conn, direction, channels, remote, .. } => {
-            PeerUpdate::Up { peer, conn, direction, channels, remote }
+        PeerUpdate::Up { conn, direction, channels, services, capabilities, remote, .. } => {
+            PeerUpdate::Up { peer, conn, direction, channels, services, capabilities, remote }
         }
         other => other,
     };

@@ -1,5 +1,6 @@
 //! From an attempt to its end: handshake under one deadline, admission, then a reader and a writer.
 
+mod conduct;
 mod progress;
 mod reader;
 mod writer;
@@ -18,8 +19,11 @@ use super::{Closed, ConnId, Direction, DisconnectReason, NodeId, Shared};
 use crate::channel::{DropReason, FarEnd, Inbound, Link, LinkChannel};
 use crate::event::{Blame, EventKind, Layer};
 use crate::id::ChannelId;
+use crate::message::AgreedChannel;
+use crate::peer::Introduction;
 use crate::transport::{ConnectionInfo, Handshake, PacketReader, PacketWriter};
 
+use self::conduct::Conduct;
 use self::progress::Trace;
 
 /// How long a peer may take to read why it is disconnected.
@@ -158,8 +162,14 @@ fn new_link(shared: &Shared, attempt: Attempt, info: ConnectionInfo) -> Link {
         let counters = Arc::clone(inbound.counters());
         Some(LinkChannel { id: agreed.id, version: agreed.version, flow, counters })
     });
-    let channels = channels.collect();
-    let far_end = FarEnd { peer: info.peer, remote: info.remote, client: info.client };
+    let channels: Vec<LinkChannel> = channels.collect();
+    let agreed = channels.iter().map(|channel| AgreedChannel { id: channel.id, version: channel.version });
+    let introduction = Introduction {
+        channels: agreed.collect(),
+        services: info.services.into(),
+        capabilities: info.capabilities.into(),
+    };
+    let far_end = FarEnd { peer: info.peer, remote: info.remote, client: info.client, introduction };
     Link::new(attempt.conn, attempt.direction, far_end, shared.peer_queue, channels)
 }
 
@@ -184,10 +194,13 @@ pub(super) async fn run<R: PacketReader, W: PacketWriter>(mut reader: R, writer:
             link.written();
         })
     };
-    let reading = AssertUnwindSafe(reader::run(&mut reader, &shared, &link, &inbounds)).catch_unwind();
+    let mut conduct = Conduct::new(shared.mailbox.clone(), link.peer(), link.conn);
+    let reading = reader::run(&mut reader, &shared, &link, &inbounds, &mut conduct);
+    let reading = AssertUnwindSafe(reading).catch_unwind();
     if reading.await.is_err() {
         link.close(bug("reader_panicked"));
     }
+    conduct.flush();
     // The writer says farewell; meanwhile and shortly after, what the peer still sends is thrown away, since
     // closing a socket with unread data would reset the stream under the farewell.
     let farewell = async {
@@ -204,6 +217,7 @@ pub(super) async fn run<R: PacketReader, W: PacketWriter>(mut reader: R, writer:
         () = shared.kill.cancelled() => {}
         () = farewell => {}
     }
+    conduct.settle().await;
     finish(&shared, &link).await;
 }
 

@@ -8,9 +8,10 @@ use tokio::sync::futures::Notified;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
+use super::conduct::Conduct;
 use super::{BoundChannel, Shared};
 use crate::channel::{Delivery, DropReason, Inbound, Link};
-use crate::event::{Blame, Closed, DisconnectReason, Layer};
+use crate::event::{Blame, Closed, DisconnectReason, Layer, Misbehaviour};
 use crate::message::{Frame, Packet};
 use crate::rlpx::{Keepalive, KeepaliveAction, PingAnswer};
 use crate::transport::PacketReader;
@@ -33,6 +34,7 @@ pub(super) async fn run<R: PacketReader>(
     shared: &Shared,
     link: &Link,
     inbounds: &[BoundChannel],
+    conduct: &mut Conduct,
 ) {
     let mut keepalive = Keepalive::new(shared.config.keepalive, Instant::now().into_std());
     let mut timer = std::pin::pin!(sleep_until(keepalive.next_timeout().into()));
@@ -53,14 +55,15 @@ pub(super) async fn run<R: PacketReader>(
             () = room(&mut held) => match held.take() {
                 Some(Held { frame, .. }) => {
                     keepalive.on_received(Instant::now().into_std());
-                    deliver(frame, link, inbounds)
+                    deliver(frame, link, inbounds, conduct)
                 }
                 None => Ok(None),
             },
             packet = reader.read(), if held.is_none() => {
-                on_packets(packet, reader, &mut keepalive, link, inbounds).await
+                on_packets(packet, reader, &mut keepalive, link, inbounds, conduct).await
             }
         };
+        conduct.flush();
         match outcome {
             Ok(now_held) => held = now_held,
             Err(closed) => {
@@ -82,15 +85,16 @@ async fn on_packets<'a, R: PacketReader>(
     keepalive: &mut Keepalive,
     link: &Link,
     inbounds: &'a [BoundChannel],
+    conduct: &mut Conduct,
 ) -> Result<Option<Held<'a>>, Closed> {
-    let mut held = on_packet(first?, keepalive, link, inbounds)?;
+    let mut held = on_read(first, keepalive, link, inbounds, conduct)?;
     for _ in 1..BURST {
         if held.is_some() || link.is_closing() {
             return Ok(held);
         }
         // Reading is cancel-safe: what has not come yet is waited for by the caller.
         match reader.read().now_or_never() {
-            Some(packet) => held = on_packet(packet?, keepalive, link, inbounds)?,
+            Some(packet) => held = on_read(packet, keepalive, link, inbounds, conduct)?,
             None => return Ok(None),
         }
     }
@@ -123,16 +127,18 @@ fn on_timer(keepalive: &mut Keepalive, link: &Link, deaf: bool) -> Result<(), Cl
     }
 }
 
-fn on_packet<'a>(
-    packet: Packet,
+fn on_read<'a>(
+    read: Result<Packet, Closed>,
     keepalive: &mut Keepalive,
     link: &Link,
     inbounds: &'a [BoundChannel],
+    conduct: &mut Conduct,
 ) -> Result<Option<Held<'a>>, Closed> {
     let now = Instant::now().into_std();
+    let packet = read.inspect_err(|closed| conduct.note_end(closed))?;
     keepalive.on_received(now);
     match packet {
-        Packet::Frame(frame) => return deliver(frame, link, inbounds),
+        Packet::Frame(frame) => return deliver(frame, link, inbounds, conduct),
         Packet::Ping => {
             if keepalive.on_ping(now) == PingAnswer::Pong {
                 // A full control lane means that the peer does not read its answers: it needs no more of them.
@@ -148,9 +154,17 @@ fn on_packet<'a>(
 }
 
 /// Delivers a frame, or gives it back to be held until there is room.
-fn deliver<'a>(frame: Frame, link: &Link, inbounds: &'a [BoundChannel]) -> Result<Option<Held<'a>>, Closed> {
+fn deliver<'a>(
+    frame: Frame,
+    link: &Link,
+    inbounds: &'a [BoundChannel],
+    conduct: &mut Conduct,
+) -> Result<Option<Held<'a>>, Closed> {
     let found = inbounds.iter().find(|bound| bound.id == frame.channel);
     let Some(BoundChannel { version, inbound, .. }) = found else {
+        // Only a transport that checks no channels lets it come so far.
+        let detail = format!("channel `{}`", frame.channel);
+        conduct.note(frame.channel, Misbehaviour::UnsharedChannel, detail);
         return Err(channel_fault("channel_not_shared", frame.channel.to_string()));
     };
     let mut room = None;
@@ -160,6 +174,7 @@ fn deliver<'a>(frame: Frame, link: &Link, inbounds: &'a [BoundChannel]) -> Resul
             Delivery::Done => return Ok(None),
             Delivery::Malformed(error) => {
                 let detail = format!("channel `{}`, code {}: {error}", frame.channel, frame.code);
+                conduct.note(frame.channel, Misbehaviour::MalformedMessage, detail.clone());
                 return Err(channel_fault("malformed_message", detail));
             }
             Delivery::Disconnect => {

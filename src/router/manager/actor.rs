@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::ingress::{Command, Request};
-use crate::channel::{Link, Report};
-use crate::event::{Blame, Closed, DisconnectReason, EventKind, Layer};
+use crate::channel::{BehaviourReport, Link};
+use crate::event::{Blame, Closed, DisconnectReason, EventKind, Layer, harmless};
 use crate::id::{ConnId, Direction};
 use crate::peer::{self, Output, PeerManager, Reject, Source, Store};
 use crate::router::connection::quitting;
@@ -27,7 +27,7 @@ pub(in crate::router) struct ManagerActor {
     manager: PeerManager,
     store: Box<dyn Store>,
     mailbox: mpsc::Receiver<Request>,
-    reports: mpsc::Receiver<Report>,
+    reports: mpsc::Receiver<BehaviourReport>,
     /// The connections that are up.
     links: BTreeMap<ConnId, Arc<Link>>,
     tally: Tally,
@@ -38,7 +38,7 @@ impl ManagerActor {
         manager: PeerManager,
         store: Box<dyn Store>,
         mailbox: mpsc::Receiver<Request>,
-        reports: mpsc::Receiver<Report>,
+        reports: mpsc::Receiver<BehaviourReport>,
     ) -> Self {
         Self { manager, store, mailbox, reports, links: BTreeMap::new(), tally: Tally::default() }
     }
@@ -129,6 +129,7 @@ impl ManagerActor {
             Request::Failed { conn, direction: Direction::Inbound, closed } => {
                 late(self.manager.incoming_failed(conn, &closed, now));
             }
+            Request::Misbehaved(report) => self.on_report(shared, report),
             Request::Disconnected { conn, closed, lost } => self.on_disconnected(shared, conn, &closed, lost),
             Request::Command(command) => self.on_command(command),
         }
@@ -167,7 +168,7 @@ impl ManagerActor {
             }
             old.close(replaced());
         }
-        late(self.manager.ready(conn, link.channel_ids(), now));
+        late(self.manager.ready(conn, link.far_end.introduction.clone(), now));
         shared.events.emit(about(link), EventKind::Up { channels: link.channel_ids() });
         Ok(())
     }
@@ -188,18 +189,18 @@ impl ManagerActor {
         shared.events.emit(about(&link), EventKind::Down { closed: closed.clone() });
     }
 
-    fn on_report(&mut self, shared: &Shared, report: Report) {
-        if self.links.get(&report.conn).is_some_and(|link| link.peer() != report.peer) {
+    fn on_report(&mut self, shared: &Shared, report: BehaviourReport) {
+        let BehaviourReport { peer, conn, channel, what, count, detail } = report;
+        let link = self.links.get(&conn);
+        if link.is_some_and(|link| link.peer() != peer) {
             // The reactor mixed up two peers: neither is to blame for that.
             return;
         }
-        let about = About { conn: Some(report.conn), peer: Some(report.peer), ..About::default() };
-        let reason = DisconnectReason::Subprotocol;
-        let closed =
-            Closed::local(Layer::Channel, Blame::Protocol, reason, "reported").with_detail(report.what);
-        let what = closed.detail.to_string();
-        shared.events.emit(about, EventKind::Misbehaved { channel: report.channel, what });
-        late(self.manager.errored(report.conn, &closed, Instant::now().into_std()));
+        let direction = link.map(|link| link.direction);
+        let about = About { conn: Some(conn), peer: Some(peer), direction };
+        let detail = harmless(detail);
+        shared.events.emit(about, EventKind::Misbehaved { channel, what, count, detail });
+        late(self.manager.reported(conn, what, count, Instant::now().into_std()));
     }
 
     fn on_command(&mut self, command: Command) {

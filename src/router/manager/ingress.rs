@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::address::{Endpoint, NodeAddress};
-use crate::channel::Link;
+use crate::channel::{BehaviourReport, Link};
 use crate::event::Closed;
 use crate::id::{ConnId, Direction, NodeId};
 use crate::peer::AddError;
@@ -22,6 +22,8 @@ pub(in crate::router) enum Request {
     Established { link: Arc<Link>, reply: oneshot::Sender<Result<(), Closed>> },
     /// An attempt ended before the peer was up.
     Failed { conn: ConnId, direction: Direction, closed: Closed },
+    /// A connection noticed that its peer misbehaved. In this mailbox, so that it is heard before the end.
+    Misbehaved(BehaviourReport),
     /// A connection ended; this many messages were still queued for it.
     Disconnected { conn: ConnId, closed: Closed, lost: u64 },
     /// An operator's command.
@@ -51,6 +53,15 @@ impl Mailbox {
     /// Tells the actor; waits while the mailbox is full. Once the actor has ended nobody needs to know.
     pub(in crate::router) async fn tell(&self, request: Request) {
         let _ = self.0.send(request).await;
+    }
+
+    /// Tells the actor if that needs no waiting; gives the request back if the mailbox is full. As `tell`, it is
+    /// content once the actor has ended.
+    pub(in crate::router) fn try_tell(&self, request: Request) -> Result<(), Request> {
+        match self.0.try_send(request) {
+            Err(mpsc::error::TrySendError::Full(request)) => Err(request),
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+        }
     }
 
     pub(in crate::router) async fn incoming(&self, endpoint: Endpoint) -> Result<ConnId, Closed> {

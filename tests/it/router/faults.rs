@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use peerage::Router;
 use peerage::channel::{ChannelConfig, DropReason, Share};
-use peerage::event::{Blame, DisconnectReason, EventKind, Layer, Side};
+use peerage::event::{Blame, DisconnectReason, EventKind, Layer, Misbehaviour, Side};
 use peerage::message::{ChannelSpec, Frame, Message, Packet};
 use peerage::peer;
 use peerage::router::{BuildError, RouterConfig};
@@ -69,16 +69,23 @@ async fn a_reported_connection_is_told_why_and_closed<W: Wire>(net: Net<W>) {
     let mut node = net.node(1).await;
     let mut peer = net.bare(2, &node.address()).await.unwrap();
     let conn = node.up(id(2)).await;
-    node.channel.sender().report(id(2), conn, "rude").unwrap();
+    node.channel.sender().report(id(2), conn, Misbehaviour::Breach, "rude\u{7}").unwrap();
     let told = peer.reader.read().await.unwrap_err();
     assert_eq!((told.by, told.reason), (Side::Remote, DisconnectReason::Subprotocol));
     let end = peer.reader.read().await.unwrap_err();
     assert_eq!(end.layer, Layer::Tcp, "and then the stream ends: {end}");
     drop(peer);
     let closed = node.down(id(2)).await;
-    assert_eq!((closed.layer, closed.label), (Layer::Channel, "reported"));
-    let misbehaved = |kind: &EventKind| matches!(kind, EventKind::Misbehaved { what, .. } if what == "rude");
-    assert_eq!(node.log.count(misbehaved), 1);
+    assert_eq!((closed.layer, closed.label), (Layer::Channel, "misbehaved"));
+    assert_eq!(closed.detail, "breach, score 100");
+    let expected = EventKind::Misbehaved {
+        channel: Some(Note::CHANNEL),
+        what: Misbehaviour::Breach,
+        count: 1,
+        detail: "rude?".into(),
+    };
+    assert_eq!(node.log.count(|kind| *kind == expected), 1);
+    assert_eq!(node.handle.misbehaviour(), [(Misbehaviour::Breach, 1)]);
     assert_eq!(node.handle.peers(), []);
 }
 
@@ -90,7 +97,7 @@ async fn a_late_report_does_not_harm_the_connection_that_came_after<W: Wire>(net
     let new = b.up(a.id).await;
     a.down(b.id).await;
     a.up(b.id).await;
-    b.channel.sender().report(a.id, old, "long ago").unwrap();
+    b.channel.sender().report(a.id, old, Misbehaviour::Breach, "long ago").unwrap();
     // The manager has taken the report when its event is there.
     let heard = |kind: &EventKind| matches!(kind, EventKind::Misbehaved { .. });
     b.log.wait(|events| events.iter().any(|event| heard(&event.kind)).then_some(())).await;
@@ -106,8 +113,8 @@ async fn a_report_that_mixes_up_two_peers_harms_neither<W: Wire>(net: Net<W>) {
     let _second = net.bare(3, &node.address()).await.unwrap();
     let conn = node.up(id(2)).await;
     let right = node.up(id(3)).await;
-    node.channel.sender().report(id(3), conn, "mixed up").unwrap();
-    node.channel.sender().report(id(3), right, "meant so").unwrap();
+    node.channel.sender().report(id(3), conn, Misbehaviour::Breach, "mixed up").unwrap();
+    node.channel.sender().report(id(3), right, Misbehaviour::Breach, "meant so").unwrap();
     // Reports are taken in order.
     node.down(id(3)).await;
     assert_eq!(node.handle.peers().len(), 1);

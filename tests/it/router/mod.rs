@@ -2,6 +2,7 @@
 //! loopback, where real time only bounds how long a test may hang.
 
 mod admission;
+mod conduct;
 mod dialing;
 mod faults;
 mod hostility;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use peerage::channel::{Channel, Recipients, Refusal};
-use peerage::event::{Layer, Side};
+use peerage::event::{Layer, Misbehaviour, Side};
 use peerage::router::BuildError;
 
 use super::kit::{Net, Node, Note, Other, Wire, echo, id, over_both, pair};
@@ -56,7 +56,7 @@ async fn eight_nodes_echo_unicast_and_broadcast_and_a_reported_peer_comes_back<W
     }
     for node in &others {
         let conn = first.up(node.id).await;
-        first.channel.sender().report(node.id, conn, "for the test").unwrap();
+        first.channel.sender().report(node.id, conn, Misbehaviour::Breach, "for the test").unwrap();
         first.down(node.id).await;
         assert_ne!(first.up(node.id).await, conn, "another connection, another number");
     }
@@ -166,10 +166,10 @@ async fn a_reported_peer_goes_down_and_comes_up_again<W: Wire>(net: Net<W>) {
     for reported in 0..2 {
         let (judge, accused) = if reported == 0 { (&mut a, &mut b) } else { (&mut b, &mut a) };
         let conn = judge.up(accused.id).await;
-        judge.channel.sender().report(accused.id, conn, "it annoys").unwrap();
+        judge.channel.sender().report(accused.id, conn, Misbehaviour::Breach, "it annoys").unwrap();
         let closed = judge.down(accused.id).await;
-        assert_eq!((closed.by, closed.layer, closed.label), (Side::Local, Layer::Channel, "reported"));
-        assert_eq!(closed.detail, "it annoys");
+        assert_eq!((closed.by, closed.layer, closed.label), (Side::Local, Layer::Channel, "misbehaved"));
+        assert_eq!(closed.detail, "breach, score 100");
         let told = accused.down(judge.id).await;
         assert_eq!((told.by, told.label), (Side::Remote, "subprotocol"));
         assert_ne!(judge.up(accused.id).await, conn);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use peerage::NodeId;
-use peerage::event::EventKind;
+use peerage::event::Misbehaviour;
 use peerage::message::{ChannelSpec, Frame, Message, Packet};
 use peerage::reactor::chat::{self, Chat, Heard, MAX_LINE_BYTES};
 use peerage::reactor::ping::{self, Measured, Ping};
@@ -112,7 +112,7 @@ async fn an_answer_that_nobody_asked_for_is_reported<W: Wire>(net: Net<W>) {
     liar.writer.flush().await.unwrap();
     while liar.reader.read().await.is_ok() {}
     drop(liar);
-    assert_eq!(node.down(id(2)).await.label, "reported");
+    assert_eq!(node.down(id(2)).await.label, "misbehaved");
 }
 
 /// A node that chats: what it is given to say, and what it hears.
@@ -192,8 +192,7 @@ async fn a_line_with_a_false_origin_is_reported<W: Wire>(net: Net<W>) {
     liar.writer.flush().await.unwrap();
     while liar.reader.read().await.is_ok() {}
     drop(liar);
-    assert_eq!(chatting.node.down(id(2)).await.label, "reported");
+    assert_eq!(chatting.node.down(id(2)).await.label, "misbehaved");
     assert!(chatting.heard.is_empty());
-    let misbehaved = |kind: &EventKind| matches!(kind, EventKind::Misbehaved { .. });
-    assert_eq!(chatting.node.log.count(misbehaved), 1);
+    assert_eq!(chatting.node.handle.misbehaviour(), [(Misbehaviour::Breach, 1)]);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peerage::channel::{Channel, ChannelConfig, DropReason, Refusal, Share};
-use peerage::event::Side;
+use peerage::event::{Misbehaviour, Side};
 use peerage::message::Message;
 use peerage::router::RouterHandle;
 use tokio::time::Instant;
@@ -171,7 +171,8 @@ async fn reports_without_end<W: Wire>(net: Net<W>) {
     builder.reactor("grumbler", async move {
         loop {
             // More than the actor takes in one turn: the mailbox is never found empty.
-            while sender.report(id(9), peerage::id::ConnId::new(1), "again").is_ok() {}
+            while sender.report(id(9), peerage::id::ConnId::new(1), Misbehaviour::Nuisance, "again").is_ok() {
+            }
             tokio::task::yield_now().await;
         }
     });

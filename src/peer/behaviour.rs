@@ -1,0 +1,139 @@
+//! What misbehaviour weighs, and how it is forgiven.
+
+use std::time::{Duration, Instant};
+
+use super::config::{ConfigError, MAX_DURATION};
+use crate::event::Misbehaviour;
+
+/// When a peer that misbehaves is evicted.
+///
+/// Each report adds the points of its kind to the peer's score. At `limit` its connection ends. Each `halves_every` the
+/// score is halved, rounded down, so that what happens now and then is forgiven and what goes on is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BehaviourConfig {
+    /// The score at which a connection ends. Default 100, at least 1.
+    pub limit: u32,
+    /// How often a score is halved, counted from its first point. Default 10 min, which forgives a full score in about
+    /// an hour: longer than a peer's hiccup, shorter than an operator's patience. Above zero.
+    pub halves_every: Duration,
+    /// The points of each kind.
+    pub weights: BehaviourWeights,
+}
+
+/// The points of one report, by kind. Zero for a kind that is counted but not held against the peer.
+///
+/// What honest software never does reaches the default limit at once; what can come of a race or of haste adds up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BehaviourWeights {
+    /// Default 100: whoever cannot encode its protocol will not learn it. The connection ends at any weight.
+    pub malformed_message: u32,
+    /// Default 100: both ends computed the same table of channels. The connection ends at any weight.
+    pub unshared_channel: u32,
+    /// Default 1: a burst is haste, a flood is a hundred of them.
+    pub over_quota: u32,
+    /// Default 100: nobody answers by mistake what was never asked.
+    pub unasked_answer: u32,
+    /// Default 20: a peer may answer again after a doubt, five times.
+    pub duplicate_answer: u32,
+    /// Default 100: it answers something else than was asked, to see what happens.
+    pub foreign_answer: u32,
+    /// Default 100: as a malformed message.
+    pub malformed_answer: u32,
+    /// Default 100: the reactor says that going on makes no sense. At least `limit`.
+    pub breach: u32,
+    /// Default 10: ten of them in the time of one halving are too many.
+    pub nuisance: u32,
+}
+
+impl Default for BehaviourConfig {
+    fn default() -> Self {
+        Self { limit: 100, halves_every: Duration::from_secs(600), weights: BehaviourWeights::default() }
+    }
+}
+
+impl Default for BehaviourWeights {
+    fn default() -> Self {
+        Self {
+            malformed_message: 100,
+            unshared_channel: 100,
+            over_quota: 1,
+            unasked_answer: 100,
+            duplicate_answer: 20,
+            foreign_answer: 100,
+            malformed_answer: 100,
+            breach: 100,
+            nuisance: 10,
+        }
+    }
+}
+
+impl BehaviourWeights {
+    /// The points of one report of this kind.
+    #[must_use]
+    pub fn of(&self, what: Misbehaviour) -> u32 {
+        match what {
+            Misbehaviour::MalformedMessage => self.malformed_message,
+            Misbehaviour::UnsharedChannel => self.unshared_channel,
+            Misbehaviour::OverQuota => self.over_quota,
+            Misbehaviour::UnaskedAnswer => self.unasked_answer,
+            Misbehaviour::DuplicateAnswer => self.duplicate_answer,
+            Misbehaviour::ForeignAnswer => self.foreign_answer,
+            Misbehaviour::MalformedAnswer => self.malformed_answer,
+            Misbehaviour::Breach => self.breach,
+            Misbehaviour::Nuisance => self.nuisance,
+        }
+    }
+}
+
+impl BehaviourConfig {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        if self.limit == 0 {
+            return Err(ConfigError::Zero { field: "behaviour.limit" });
+        }
+        if self.halves_every.is_zero() {
+            return Err(ConfigError::Zero { field: "behaviour.halves_every" });
+        }
+        if self.halves_every > MAX_DURATION {
+            return Err(ConfigError::TooLong { field: "behaviour.halves_every" });
+        }
+        if self.weights.breach < self.limit {
+            return Err(ConfigError::Below { field: "behaviour.weights.breach", than: "behaviour.limit" });
+        }
+        Ok(())
+    }
+}
+
+/// A peer's points, as they were at an instant. Nothing ticks: whoever looks works out the halvings since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Score {
+    points: u32,
+    /// When it was last halved, or else its first point was given; `None` only without points.
+    since: Option<Instant>,
+}
+
+impl Score {
+    /// The points left at `now`.
+    pub(super) fn at(self, now: Instant, halves_every: Duration) -> u32 {
+        self.decayed(now, halves_every).points
+    }
+
+    /// Adds points to those left at `now`, and says how many there are then. It stops at the greatest number.
+    pub(super) fn add(&mut self, points: u32, now: Instant, halves_every: Duration) -> u32 {
+        let left = self.decayed(now, halves_every);
+        let points = left.points.saturating_add(points);
+        *self = Self { points, since: left.since.or(Some(now)).filter(|_| points > 0) };
+        points
+    }
+
+    /// Halving n times at once is the same as one by one, so it does not matter who looks when.
+    fn decayed(self, now: Instant, halves_every: Duration) -> Self {
+        let Some(since) = self.since else { return self };
+        let passed = now.saturating_duration_since(since).as_nanos();
+        // A `halves_every` of zero is refused by the configuration.
+        let halvings = u32::try_from(passed / halves_every.as_nanos().max(1)).unwrap_or(u32::MAX);
+        match self.points.checked_shr(halvings).unwrap_or(0) {
+            0 => Self::default(),
+            points => Self { points, since: since.checked_add(halves_every * halvings) },
+        }
+    }
+}
