@@ -27,7 +27,7 @@ async fn echo(mut channel: Channel<Echo>, mut updates: PeerUpdates, answers: mps
         tokio::select! {
             biased;
             update = updates.next() => match update {
-                Some(_) => channel.try_send(Recipients::All, Echo::Say { text: "hello".into() }).ignore(),
+                Some(_) => channel.try_send(Recipients::all(), Echo::Say { text: "hello".into() }).ignore(),
                 None => return,
             },
             envelope = channel.recv() => match envelope {

@@ -239,6 +239,9 @@ impl FromStr for NodeKey {
 pub struct ConnId(u64);
 
 impl ConnId {
+    /// Stands for no connection: what one reactor of a node sends to another. No attempt has this number.
+    pub const LOCAL: Self = Self(0);
+
     /// Makes an epoch of its number. Only the peer manager hands them out in a running node.
     #[must_use]
     pub const fn new(epoch: u64) -> Self {

@@ -2,7 +2,7 @@
 
 use crate::id::ChannelId;
 use crate::message::ChannelSpec;
-use crate::queue::{FlowConfig, Overflow, QueueConfig, charge};
+use crate::queue::{FlowConfig, Overflow, Priority, QueueConfig, Quota, charge};
 
 /// Bounds of one queue or of one flow's share in it, in messages and in bytes. Neither may be zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,9 @@ pub struct Share {
 pub struct ChannelConfig {
     /// Weight among the channels of a connection: twice the weight, twice the bytes under load. 1 to 1024.
     pub weight: u32,
+    /// Whether it goes before the other channels of a connection, whatever their weights: for what is small, rare
+    /// and urgent. The default is not.
+    pub priority: Priority,
     /// What may wait for one peer.
     pub outbound: Share,
     /// What happens when that is full. `Wait` refuses a `try_send` and lets a `send` wait; `Disconnect` ends the
@@ -30,6 +33,9 @@ pub struct ChannelConfig {
     /// What happens when a peer's share is full. `Wait` stops reading from that peer, on all channels, until
     /// there is room; the default drops the newest, so that a receiver that sleeps harms no other channel.
     pub inbound_overflow: Overflow,
+    /// How fast one peer may send messages and questions; what goes beyond is dropped, counted and reported as
+    /// misbehaviour. Answers are not counted, since they were asked for. The default is no limit.
+    pub inbound_quota: Option<Quota>,
 }
 
 impl ChannelConfig {
@@ -41,11 +47,13 @@ impl ChannelConfig {
         let share = Share { messages: 1024, bytes };
         Self {
             weight: 1,
+            priority: Priority::Normal,
             outbound: share,
             outbound_overflow: Overflow::Wait,
             inbound: share,
             inbound_total: Share { messages: 16 * 1024, bytes: 16 * bytes },
             inbound_overflow: Overflow::DropNewest,
+            inbound_quota: None,
         }
     }
 
@@ -63,12 +71,20 @@ impl ChannelConfig {
             FlowConfig::new(weight, share.messages, share.bytes, overflow)
                 .map_err(|error| fault(field, error.to_string()))
         };
+        if self.inbound_overflow == Overflow::ReplaceByKey {
+            // The key stays with the sender.
+            return Err(fault(
+                "inbound_overflow",
+                "what comes from peers has no keys to replace by".to_owned(),
+            ));
+        }
         let outbound = flow("outbound", self.weight, self.outbound, self.outbound_overflow)?;
+        let outbound = outbound.with_priority(self.priority);
         let inbound = flow("inbound", 1, self.inbound, self.inbound_overflow)?;
         let total = flow("inbound_total", 1, self.inbound_total, self.inbound_overflow)?;
         let total = QueueConfig::new(total.max_messages(), total.max_bytes())
             .map_err(|error| fault("inbound_total", error.to_string()))?;
-        Ok(Limits { outbound, inbound, total })
+        Ok(Limits { outbound, inbound, total, quota: self.inbound_quota })
     }
 }
 
@@ -81,6 +97,8 @@ pub(crate) struct Limits {
     pub(crate) inbound: FlowConfig,
     /// All of those together.
     pub(crate) total: QueueConfig,
+    /// How fast a peer may send.
+    pub(crate) quota: Option<Quota>,
 }
 
 /// A [`ChannelConfig`] does not hold together.

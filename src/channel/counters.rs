@@ -3,15 +3,18 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Why a message that had been accepted never arrived at a reactor, or arrived and was refused.
+/// Why a message that had been accepted, here or by a peer, never came to a reactor.
+///
+/// What is refused at the moment of sending is not among these: its sender was told, and
+/// [`ChannelCounters::refused`] counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 #[repr(usize)]
 pub enum DropReason {
     /// A newer message pushed it out of a full outbound queue.
     OutboundEvicted,
-    /// It came to a full outbound queue whose policy is to drop the newest, or to disconnect.
-    OutboundFull,
+    /// A newer message of the same key took its place in the outbound queue.
+    Replaced,
     /// It was older than its deadline.
     Stale,
     /// Its sender took it back.
@@ -28,13 +31,21 @@ pub enum DropReason {
     Malformed,
     /// The receiver is gone.
     NoReceiver,
+    /// It was beyond what the channel lets one peer send in a time.
+    OverQuota,
+    /// It was an answer that came after its asker had given up. Nobody's fault.
+    LateAnswer,
+    /// It was an answer that nobody asked for: unknown, a duplicate, or of another question. The peer's fault.
+    UnaskedAnswer,
+    /// It was a question that found no capacity, or whose responder was dropped.
+    Unanswered,
 }
 
 impl DropReason {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::OutboundEvicted,
-        Self::OutboundFull,
+        Self::Replaced,
         Self::Stale,
         Self::Cancelled,
         Self::Disconnected,
@@ -43,6 +54,10 @@ impl DropReason {
         Self::InboundFull,
         Self::Malformed,
         Self::NoReceiver,
+        Self::OverQuota,
+        Self::LateAnswer,
+        Self::UnaskedAnswer,
+        Self::Unanswered,
     ];
 
     /// A stable snake-case label.
@@ -50,7 +65,7 @@ impl DropReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OutboundEvicted => "outbound_evicted",
-            Self::OutboundFull => "outbound_full",
+            Self::Replaced => "replaced",
             Self::Stale => "stale",
             Self::Cancelled => "cancelled",
             Self::Disconnected => "disconnected",
@@ -59,6 +74,10 @@ impl DropReason {
             Self::InboundFull => "inbound_full",
             Self::Malformed => "malformed",
             Self::NoReceiver => "no_receiver",
+            Self::OverQuota => "over_quota",
+            Self::LateAnswer => "late_answer",
+            Self::UnaskedAnswer => "unasked_answer",
+            Self::Unanswered => "unanswered",
         }
     }
 }
@@ -70,8 +89,14 @@ impl fmt::Display for DropReason {
 }
 
 /// Live counters of one channel, over all its peers since the node started.
+///
+/// For what goes to peers: accepted = sent + what is queued + what was lost as evicted, replaced, stale, cancelled,
+/// disconnected or by shutdown. What is still queued on a connection is counted as stale or cancelled when the
+/// connection ends.
 #[derive(Debug, Default)]
 pub struct ChannelCounters {
+    accepted: AtomicU64,
+    refused: AtomicU64,
     sent: AtomicU64,
     sent_bytes: AtomicU64,
     received: AtomicU64,
@@ -80,6 +105,18 @@ pub struct ChannelCounters {
 }
 
 impl ChannelCounters {
+    /// Messages queued for a recipient when they were sent, each recipient counted.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Relaxed)
+    }
+
+    /// Messages that were refused to a recipient when they were sent.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
+    }
+
     /// Messages written to a connection.
     #[must_use]
     pub fn sent(&self) -> u64 {
@@ -116,6 +153,14 @@ impl ChannelCounters {
             .into_iter()
             .map(|reason| (reason, self.dropped(reason)))
             .filter(|(_, count)| *count > 0)
+    }
+
+    pub(crate) fn add_accepted(&self) {
+        self.accepted.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn add_refused(&self) {
+        self.refused.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn add_sent(&self, bytes: usize) {

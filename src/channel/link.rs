@@ -6,13 +6,17 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::Fate;
+use super::answering::Slots;
+use super::asking::Asking;
 use super::counters::{ChannelCounters, DropReason};
 use crate::address::Endpoint;
-use crate::event::Closed;
+use crate::event::{Blame, Closed, DisconnectReason, Layer};
 use crate::id::{ChannelId, ConnId, Direction, NodeId};
-use crate::message::{Frame, Packet};
+use crate::message::{Frame, Packet, Refusal};
 use crate::peer::Introduction;
-use crate::queue::{self, FairQueue, FlowConfig, Meta, Pushed, QueueConfig};
+use crate::queue::{self, CancelId, FairQueue, FlowConfig, Meta, Pushed, QueueConfig, TokenBucket};
+use crate::request;
 
 /// The connection's half of a channel: version in use, and where it is counted.
 pub(crate) struct LinkChannel {
@@ -20,6 +24,16 @@ pub(crate) struct LinkChannel {
     pub(crate) version: u32,
     pub(crate) flow: FlowConfig,
     pub(crate) counters: Arc<ChannelCounters>,
+    /// How fast the peer may send, if there is a limit.
+    pub(crate) quota: Option<Mutex<TokenBucket>>,
+}
+
+impl LinkChannel {
+    /// Whether the peer may send a message of so many bytes now; counts it if so.
+    pub(super) fn is_within_quota(&self, now: Instant, bytes: usize) -> bool {
+        let Some(quota) = &self.quota else { return true };
+        quota.lock().unwrap_or_else(PoisonError::into_inner).take(now, bytes)
+    }
 }
 
 /// Who and where the other end of a link is.
@@ -30,6 +44,19 @@ pub(crate) struct FarEnd {
     pub(crate) client: String,
     /// What it told of itself, and what was agreed.
     pub(crate) introduction: Introduction,
+    /// Whether it is a node of our kind: others would take a refusal for a malformed answer.
+    pub(crate) understands_refusals: bool,
+}
+
+/// Limits of one link.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LinkLimits {
+    /// What waits to be written.
+    pub(crate) queue: QueueConfig,
+    /// This node's questions.
+    pub(crate) asking: request::Limits,
+    /// The peer's questions that are not answered yet.
+    pub(crate) answering: usize,
 }
 
 /// A live connection as senders and the router see it.
@@ -39,6 +66,9 @@ pub(crate) struct Link {
     pub(crate) far_end: FarEnd,
     channels: Vec<LinkChannel>,
     state: Mutex<State>,
+    /// Locked before `state` where both are.
+    pub(super) asking: Asking,
+    pub(super) answering: Slots,
     writable: Notify,
     room: Notify,
     closing: CancellationToken,
@@ -76,10 +106,10 @@ impl Link {
         conn: ConnId,
         direction: Direction,
         far_end: FarEnd,
-        queue: QueueConfig,
+        limits: LinkLimits,
         channels: Vec<LinkChannel>,
     ) -> Self {
-        let mut queue = FairQueue::new(queue);
+        let mut queue = FairQueue::new(limits.queue);
         for channel in &channels {
             // Channel names are unique within a router, so no flow is opened twice.
             let opened = queue.open_flow(channel.id, channel.flow);
@@ -91,6 +121,8 @@ impl Link {
             conn,
             direction,
             far_end,
+            asking: Asking::new(limits.asking, channels.iter().map(|channel| channel.id)),
+            answering: Slots::new(limits.answering),
             channels,
             state: Mutex::new(state),
             writable: Notify::new(),
@@ -126,14 +158,63 @@ impl Link {
         queued.sum::<u64>() + state.taken.iter().sum::<u64>()
     }
 
-    /// Queues a frame. Never waits.
-    pub(crate) fn push(&self, now: Instant, frame: Frame) -> Pushed<Packet> {
-        let meta = Meta::new(frame.payload.len());
-        let channel = frame.channel;
+    /// Queues a frame and counts what became of it. Never waits. Ends the connection if that is the channel's policy.
+    pub(super) fn offer(&self, now: Instant, frame: Frame, meta: Meta) -> Fate {
+        let (fate, overflow) = self.push(now, frame, meta);
+        if overflow {
+            self.close_for_overflow();
+        }
+        fate
+    }
+
+    /// As [`Link::offer`], but leaves it to the caller to end the connection if this says so.
+    pub(super) fn push(&self, now: Instant, frame: Frame, meta: Meta) -> (Fate, bool) {
+        let id = frame.channel;
+        let Some(channel) = self.channel(id) else { return (Fate::Refused(Refusal::NoChannel), false) };
         let mut state = self.lock();
-        let pushed = state.queue.push(now, channel, Packet::Frame(frame), meta);
+        let pushed = state.queue.push(now, id, Packet::Frame(frame), meta);
         self.wake_writer(state);
-        pushed
+        let counters = &channel.counters;
+        let fate = match &pushed {
+            Pushed::Queued => Fate::Queued,
+            Pushed::Evicted { messages, .. } => {
+                counters.add_dropped(DropReason::OutboundEvicted, *messages as u64);
+                Fate::Evicted(*messages)
+            }
+            Pushed::Replaced { .. } => {
+                counters.add_dropped(DropReason::Replaced, 1);
+                Fate::Replaced
+            }
+            Pushed::Full(_) | Pushed::DroppedNewest(_) | Pushed::Disconnect(_) => {
+                Fate::Refused(Refusal::Full)
+            }
+            Pushed::NoFlow(_) => Fate::Refused(Refusal::NoChannel),
+            // The builder has checked that the largest message fits, so only a hand-written limit gets here.
+            Pushed::TooLarge(_) => {
+                let limit = channel.flow.max_bytes();
+                Fate::Refused(Refusal::TooLarge { bytes: meta.bytes, limit })
+            }
+            Pushed::Closed(_) => Fate::Refused(Refusal::NotConnected),
+        };
+        if fate.is_queued() {
+            counters.add_accepted();
+        }
+        (fate, matches!(pushed, Pushed::Disconnect(_)))
+    }
+
+    /// Ends a connection whose peer takes too little of a channel with that policy.
+    pub(super) fn close_for_overflow(&self) {
+        let reason = DisconnectReason::PingTimeout;
+        self.close(Closed::local(Layer::Channel, Blame::Overload, reason, "outbound_overflow"));
+    }
+
+    /// Drops the queued messages of this name, and says how many there were.
+    pub(super) fn cancel(&self, id: CancelId) -> usize {
+        let cancelled = self.lock().queue.cancel(id);
+        if cancelled > 0 {
+            self.room.notify_waiters();
+        }
+        cancelled
     }
 
     /// Queues a control packet ahead of all frames; says whether there was room.
@@ -250,6 +331,7 @@ impl Link {
         }
         self.writable.notify_one();
         self.room.notify_waiters();
+        self.fail_questions();
         first
     }
 

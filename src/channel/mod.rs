@@ -14,26 +14,35 @@
 //!
 //! Not provided: delivery receipts, retransmission, order between channels.
 
+mod answering;
+mod asking;
 mod config;
 mod counters;
 mod inbound;
 mod link;
+mod options;
 mod outcome;
 mod receiver;
+mod recipients;
 mod registry;
+mod request;
 mod sender;
 mod updates;
 
+pub use crate::message::Refusal;
 pub use config::{ChannelConfig, ChannelConfigError, Share};
 pub use counters::{ChannelCounters, DropReason};
 pub use inbound::Envelope;
-pub use outcome::{Outcome, Recipients, Refusal, SendError};
+pub use options::{CancelId, SendOptions};
+pub use outcome::{Fate, Outcome, SendError};
 pub use receiver::Receiver;
+pub use recipients::{Destination, Recipients};
+pub use request::RequestError;
 pub use sender::{BehaviourReport, Sender};
 pub use updates::PeerUpdates;
 
 pub(crate) use inbound::{Delivery, Inbound, InboundQueue};
-pub(crate) use link::{Batch, FarEnd, Link, LinkChannel};
+pub(crate) use link::{Batch, FarEnd, Link, LinkChannel, LinkLimits};
 pub(crate) use registry::Registry;
 pub(crate) use sender::Outbox;
 pub(crate) use updates::SharedUpdates;
@@ -43,7 +52,7 @@ use crate::message::Message;
 /// Both ends of a reactor's conversation with its like on other nodes.
 ///
 /// Made by the router's builder, once for each protocol.
-pub struct Channel<M> {
+pub struct Channel<M: Message> {
     sender: Sender<M>,
     receiver: Receiver<M>,
 }

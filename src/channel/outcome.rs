@@ -1,111 +1,113 @@
-//! To whom a message goes, and what became of it.
+//! What became of a message.
 
 use std::fmt;
 
 use crate::id::NodeId;
+use crate::message::Refusal;
 
-/// To whom a message goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What became of a message for one recipient, at the moment of sending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Recipients {
-    /// One peer.
-    One(NodeId),
-    /// These peers, in this order; one named twice gets it twice.
-    Some(Vec<NodeId>),
-    /// Every peer that has the channel.
-    All,
-    /// Every peer that has the channel, but this one: as when passing on what it said.
-    AllBut(NodeId),
+pub enum Fate {
+    /// It is queued.
+    Queued,
+    /// It is queued, and so many older messages of the channel were dropped for it.
+    Evicted(usize),
+    /// It is queued in the place of an older one of the same key.
+    Replaced,
+    /// It is not queued.
+    Refused(Refusal),
 }
 
-impl From<NodeId> for Recipients {
-    fn from(peer: NodeId) -> Self {
-        Self::One(peer)
+impl Fate {
+    /// Whether the message is queued.
+    #[must_use]
+    pub fn is_queued(self) -> bool {
+        !matches!(self, Self::Refused(_))
     }
-}
-
-impl From<Vec<NodeId>> for Recipients {
-    fn from(peers: Vec<NodeId>) -> Self {
-        Self::Some(peers)
-    }
-}
-
-/// Why a message was not queued for a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// The peer's queue has no room for this channel.
-    #[error("the peer's queue is full")]
-    Full,
-    /// There is no connection to the peer, or it is closing.
-    #[error("the peer is not connected")]
-    NotConnected,
-    /// The peer did not announce the channel.
-    #[error("the peer does not have the channel")]
-    NoChannel,
-    /// The encoded message is above the channel's limit.
-    #[error("the message has {bytes} bytes, above the channel's limit of {limit}")]
-    TooLarge {
-        /// Its size.
-        bytes: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// The node shuts down.
-    #[error("the node is shutting down")]
-    ShuttingDown,
 }
 
 /// What became of a message for each of its recipients, at the moment of sending.
+///
+/// A message that is queued may still be lost with its connection, by a newer one, or by its age: such losses are
+/// counted by [`DropReason`](super::DropReason).
 #[must_use = "a refused message is lost unless somebody acts on it; `ignore` says that nobody needs to"]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    pub(super) queued: usize,
-    pub(super) evicted: usize,
-    pub(super) refused: Vec<(NodeId, Refusal)>,
+    /// Most sends have one recipient, and need no allocation for it.
+    first: Option<(NodeId, Fate)>,
+    rest: Vec<(NodeId, Fate)>,
 }
 
 impl Outcome {
-    /// For how many peers the message was queued.
-    #[must_use]
-    pub fn queued(&self) -> usize {
-        self.queued
+    pub(super) fn add(&mut self, recipient: NodeId, fate: Fate) {
+        match self.first {
+            None => self.first = Some((recipient, fate)),
+            Some(_) => self.rest.push((recipient, fate)),
+        }
     }
 
-    /// How many older messages it pushed out of full queues.
+    /// Every recipient and what became of the message for it, in the order of sending. A local delivery is under this
+    /// node's own identity.
+    pub fn iter(&self) -> impl Iterator<Item = (NodeId, Fate)> + '_ {
+        self.first.iter().chain(&self.rest).copied()
+    }
+
+    /// For how many recipients the message was queued.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.iter().filter(|(_, fate)| fate.is_queued()).count()
+    }
+
+    /// How many older messages were dropped for it, or replaced by it.
     #[must_use]
     pub fn evicted(&self) -> usize {
-        self.evicted
+        let evicted = self.iter().map(|(_, fate)| match fate {
+            Fate::Evicted(messages) => messages,
+            Fate::Replaced => 1,
+            Fate::Queued | Fate::Refused(_) => 0,
+        });
+        evicted.sum()
     }
 
     /// Who did not get it, and why.
     #[must_use]
-    pub fn refused(&self) -> &[(NodeId, Refusal)] {
-        &self.refused
+    pub fn refused(&self) -> Vec<(NodeId, Refusal)> {
+        let refused = self.iter().filter_map(|(recipient, fate)| match fate {
+            Fate::Refused(why) => Some((recipient, why)),
+            _ => None,
+        });
+        refused.collect()
     }
 
-    /// Succeeds if nobody was refused. A broadcast to nobody succeeds with 0.
+    /// For how many recipients it met exactly this fate.
+    #[must_use]
+    pub fn count(&self, fate: Fate) -> usize {
+        self.iter().filter(|(_, met)| *met == fate).count()
+    }
+
+    /// Succeeds if nobody was refused, and says for how many it was queued. A broadcast to nobody succeeds with 0.
     ///
     /// # Errors
     ///
     /// The first refusal.
     pub fn ok(self) -> Result<usize, Refusal> {
-        match self.refused.first() {
-            None => Ok(self.queued),
+        match self.refused().first() {
+            None => Ok(self.queued()),
             Some((_, why)) => Err(*why),
         }
     }
 
-    /// States that a refusal changes nothing for the sender. Nothing else remembers it: only what was queued and then
-    /// lost is counted.
+    /// States that a refusal changes nothing for the sender. Refusals are counted all the same, as
+    /// [`ChannelCounters::refused`](super::ChannelCounters::refused).
     pub fn ignore(self) {}
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "queued for {}", self.queued)?;
-        for (peer, why) in &self.refused {
-            write!(f, ", not for {}: {why}", peer.short())?;
+        write!(f, "queued for {}", self.queued())?;
+        for (recipient, why) in self.refused() {
+            write!(f, ", not for {}: {why}", recipient.short())?;
         }
         Ok(())
     }
@@ -119,6 +121,6 @@ pub enum SendError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// There was no room within the caller's time.
-    #[error("the peer's queue had no room in time")]
+    #[error("the queue had no room in time")]
     TimedOut,
 }

@@ -8,7 +8,7 @@ use crate::message::Message;
 /// Receives the messages of one channel: in order from each peer, in turn between peers.
 ///
 /// There is one for each channel. When it is dropped, what arrives is counted and thrown away.
-pub struct Receiver<M> {
+pub struct Receiver<M: Message> {
     queue: Arc<InboundQueue<M>>,
 }
 
@@ -44,7 +44,7 @@ impl<M: Message> Receiver<M> {
     }
 }
 
-impl<M> Drop for Receiver<M> {
+impl<M: Message> Drop for Receiver<M> {
     fn drop(&mut self) {
         self.queue.abandon();
     }

@@ -1,22 +1,28 @@
 //! The sending end of a channel.
 
 use std::borrow::Cow;
-use std::marker::PhantomData;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use super::counters::{ChannelCounters, DropReason};
+use super::answering::Slots;
+use super::counters::ChannelCounters;
+use super::inbound::InboundQueue;
 use super::link::Link;
-use super::outcome::{Outcome, Recipients, Refusal, SendError};
+use super::options::{CancelId, SendOptions};
+use super::outcome::{Fate, Outcome, SendError};
+use super::recipients::{Base, Conditions, Destination, Lots, Recipients};
 use super::registry::Registry;
-use crate::event::{Blame, Closed, DisconnectReason, Layer, Misbehaviour};
+use crate::event::Misbehaviour;
 use crate::id::{ChannelId, ConnId, NodeId};
-use crate::message::{Frame, Message};
-use crate::queue::Pushed;
+use crate::message::{Frame, Message, Refusal};
+use crate::queue;
 
 /// A report that a peer misbehaved: from a reactor, or from the connection that noticed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,53 +44,138 @@ pub struct BehaviourReport {
 /// What all senders of a node share.
 #[derive(Clone)]
 pub(crate) struct Outbox {
+    pub(crate) me: NodeId,
     pub(crate) registry: Arc<Registry>,
     pub(crate) reports: mpsc::Sender<BehaviourReport>,
+    /// Set when the node is built; nobody is connected before.
+    pub(crate) seed: Arc<OnceLock<u64>>,
+    pub(crate) cancellations: Arc<Cancellations>,
 }
 
-/// Sends the messages of one channel. Clones send on the same channel.
-pub struct Sender<M> {
-    outbox: Outbox,
-    counters: Arc<ChannelCounters>,
-    // A sender holds no message, so it may cross threads whatever `M` is.
-    protocol: PhantomData<fn(M)>,
+/// Names for what can be taken back.
+#[derive(Default)]
+pub(crate) struct Cancellations {
+    last: AtomicU64,
+    /// Requests under way that can be cancelled, and how many there are of each name.
+    requests: Mutex<BTreeMap<CancelId, (CancellationToken, usize)>>,
 }
 
-impl<M> Clone for Sender<M> {
+impl Cancellations {
+    pub(super) fn mint(&self) -> queue::CancelId {
+        queue::CancelId(self.last.fetch_add(1, Relaxed))
+    }
+
+    /// Is cancelled with `id`, from now on. Each call needs an [`unwatch`](Self::unwatch).
+    pub(super) fn watch(&self, id: CancelId) -> CancellationToken {
+        let mut requests = self.lock();
+        let (token, watchers) = requests.entry(id).or_default();
+        *watchers += 1;
+        token.clone()
+    }
+
+    pub(super) fn unwatch(&self, id: CancelId) {
+        let mut requests = self.lock();
+        let Some((_, watchers)) = requests.get_mut(&id) else { return };
+        *watchers -= 1;
+        if *watchers == 0 {
+            requests.remove(&id);
+        }
+    }
+
+    fn cancel(&self, id: CancelId) {
+        let token = self.lock().get(&id).map(|(token, _)| token.clone());
+        if let Some(token) = token {
+            token.cancel();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<CancelId, (CancellationToken, usize)>> {
+        // Every change is one step of a map: a poisoned one is still whole.
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sends the messages of one channel. Clones send on the same channel, and may be given to other reactors of the
+/// node, which then reach this channel's receiver as [`Recipients::local`].
+pub struct Sender<M: Message> {
+    pub(super) outbox: Outbox,
+    pub(super) counters: Arc<ChannelCounters>,
+    pub(super) local: Arc<InboundQueue<M>>,
+    /// Local requests that are not answered yet.
+    pub(super) local_requests: Arc<Slots>,
+    lots: Arc<Lots>,
+}
+
+impl<M: Message> Clone for Sender<M> {
     fn clone(&self) -> Self {
-        Self { outbox: self.outbox.clone(), counters: Arc::clone(&self.counters), protocol: PhantomData }
+        Self {
+            outbox: self.outbox.clone(),
+            counters: Arc::clone(&self.counters),
+            local: Arc::clone(&self.local),
+            local_requests: Arc::clone(&self.local_requests),
+            lots: Arc::clone(&self.lots),
+        }
     }
 }
 
 impl<M: Message> Sender<M> {
-    pub(crate) fn new(outbox: Outbox, counters: Arc<ChannelCounters>) -> Self {
-        Self { outbox, counters, protocol: PhantomData }
+    pub(crate) fn new(outbox: Outbox, counters: Arc<ChannelCounters>, local: Arc<InboundQueue<M>>) -> Self {
+        let local_requests = Arc::new(Slots::new(local.request_limit()));
+        Self { outbox, counters, local, local_requests, lots: Arc::new(Lots::new()) }
     }
 
     /// Queues `message` for each recipient without waiting, and says what became of it for each.
     ///
-    /// It is encoded once for each version of the protocol in use among them. A broadcast reaches the peers
-    /// that have the channel; peers that lack it are no recipients of it. Nobody is connected to itself: a
-    /// message to this node's own identity is refused as [`Refusal::NotConnected`].
-    #[allow(clippy::needless_pass_by_value, reason = "a message is given away: who sends it is done with it")]
+    /// It is encoded once for each version of the protocol in use among them. Peers that lack the channel are no
+    /// recipients of what goes to a group. Nobody is connected to itself: a message to this node's own
+    /// identity is refused as [`Refusal::NotConnected`]; see [`Recipients::local`].
     pub fn try_send(&self, to: impl Into<Recipients>, message: M) -> Outcome {
+        self.try_send_with(to, message, SendOptions::new())
+    }
+
+    /// As [`Sender::try_send`], for a message that carries more than itself.
+    pub fn try_send_with(&self, to: impl Into<Recipients>, message: M, options: SendOptions) -> Outcome {
         let now = tokio::time::Instant::now().into_std();
-        let mut encoder = Encoder::new(&message);
+        let Recipients { base, conditions } = to.into();
         let mut outcome = Outcome::default();
-        match to.into() {
-            Recipients::One(peer) => self.queue_for(now, peer, &mut encoder, &mut outcome),
-            Recipients::Some(peers) => {
+        let mut put = |recipient, fate| {
+            if !Fate::is_queued(fate) {
+                self.counters.add_refused();
+            }
+            outcome.add(recipient, fate);
+        };
+        if let Base::Local = base {
+            let me = self.outbox.me;
+            put(me, self.local.push_local(now, me, &mut Some(message.received()), options.meta(now, 0)));
+            return outcome;
+        }
+        let mut encoder = Encoder::new(&message);
+        match (base, conditions.as_deref()) {
+            (Base::One(peer), None) => put(peer, self.queue_for(now, peer, &mut encoder, options)),
+            (Base::List(peers), None) => {
                 for peer in peers {
-                    self.queue_for(now, peer, &mut encoder, &mut outcome);
+                    put(peer, self.queue_for(now, peer, &mut encoder, options));
                 }
             }
-            Recipients::All => self.broadcast(now, None, &mut encoder, &mut outcome),
-            Recipients::AllBut(peer) => self.broadcast(now, Some(peer), &mut encoder, &mut outcome),
+            (Base::All | Base::Local, None) => {
+                for link in self.outbox.registry.all().iter().filter(|link| has::<M>(link)) {
+                    put(link.peer(), self.queue_on(now, link, &mut encoder, options));
+                }
+            }
+            (base, Some(conditions)) => {
+                for (peer, link) in self.select(base, conditions) {
+                    let fate = match link {
+                        Ok(link) => self.queue_on(now, &link, &mut encoder, options),
+                        Err(why) => Fate::Refused(why),
+                    };
+                    put(peer, fate);
+                }
+            }
         }
         outcome
     }
 
-    /// Queues `message` for `peer`, waiting at most `within` for room.
+    /// Queues `message` for a peer, or for this node's own receiver, waiting at most `within` for room.
     ///
     /// # Errors
     ///
@@ -93,33 +184,58 @@ impl<M: Message> Sender<M> {
     /// # Cancel safety
     ///
     /// Dropping the future means the message was not queued; it is lost with the future.
-    pub async fn send(&self, peer: NodeId, message: M, within: Duration) -> Result<(), SendError> {
-        let mut encoder = Encoder::new(&message);
-        // Encoded before the first await, so that the future holds bytes and not the message.
-        let (link, frame) = self.prepare(peer, &mut encoder)?;
-        let push = || {
-            let pushed = link.push(tokio::time::Instant::now().into_std(), frame.clone());
-            self.settle(&link, &pushed)
+    pub async fn send(
+        &self,
+        to: impl Into<Destination>,
+        message: M,
+        within: Duration,
+    ) -> Result<(), SendError> {
+        self.send_with(to, message, within, SendOptions::new()).await
+    }
+
+    /// As [`Sender::send`], for a message that carries more than itself. Its age counts from the moment when it is
+    /// queued.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Sender::send`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`Sender::send`].
+    pub async fn send_with(
+        &self,
+        to: impl Into<Destination>,
+        message: M,
+        within: Duration,
+        options: SendOptions,
+    ) -> Result<(), SendError> {
+        let sent = match to.into() {
+            Destination::Peer(peer) => self.send_to_peer(peer, message, within, options).await,
+            Destination::Local => self.send_locally(message, within, options).await,
         };
-        match push() {
-            Err(Refusal::Full) => {}
-            settled => return settled.map(|_| ()).map_err(SendError::Refused),
+        if sent.is_err() {
+            self.counters.add_refused();
         }
-        let queued = async {
-            loop {
-                // Listening for room before trying, lest it comes in between.
-                let mut room = std::pin::pin!(link.room());
-                room.as_mut().enable();
-                match push() {
-                    Err(Refusal::Full) => room.await,
-                    settled => return settled.map(|_| ()),
-                }
-            }
-        };
-        match timeout(within, queued).await {
-            Ok(queued) => queued.map_err(SendError::Refused),
-            Err(_) => Err(SendError::TimedOut),
-        }
+        sent
+    }
+
+    /// Mints a name for messages and requests that may be taken back.
+    #[must_use]
+    pub fn cancel_id(&self) -> CancelId {
+        CancelId(self.outbox.cancellations.mint())
+    }
+
+    /// Takes back what was sent under `id` and is still queued, for every peer and for this node's own receiver, and
+    /// says how many messages that were. Requests under `id` end with
+    /// [`RequestError::Cancelled`](super::RequestError::Cancelled).
+    ///
+    /// O(peers x log of what is queued for each).
+    pub fn cancel(&self, id: CancelId) -> usize {
+        self.outbox.cancellations.cancel(id);
+        let CancelId(id) = id;
+        let from_links = self.outbox.registry.all().iter().map(|link| link.cancel(id)).sum::<usize>();
+        from_links + self.local.cancel(id)
     }
 
     /// The peers that have this channel now, by identity.
@@ -158,48 +274,111 @@ impl<M: Message> Sender<M> {
         })
     }
 
-    fn broadcast(
+    /// The links of those who are meant, and the others that were named and cannot be reached.
+    pub(super) fn select(
+        &self,
+        base: Base,
+        conditions: &Conditions,
+    ) -> Vec<(NodeId, Result<Arc<Link>, Refusal>)> {
+        let named = match base {
+            Base::One(peer) => vec![peer],
+            Base::List(peers) => peers,
+            Base::All | Base::Local => return self.select_of_all(conditions),
+        };
+        let named = named.into_iter().filter(|peer| !conditions.excludes(peer));
+        let mut found: Vec<_> = named.map(|peer| (peer, self.link(peer))).collect();
+        found.retain(|(_, link)| link.as_ref().map_or(true, |link| conditions.admit(link)));
+        self.draw(conditions, &mut found);
+        found
+    }
+
+    fn select_of_all(&self, conditions: &Conditions) -> Vec<(NodeId, Result<Arc<Link>, Refusal>)> {
+        let all = self.outbox.registry.all();
+        let admitted = all.iter().filter(|link| has::<M>(link) && conditions.admit(link));
+        let mut found: Vec<_> = admitted.map(|link| (link.peer(), Ok(Arc::clone(link)))).collect();
+        self.draw(conditions, &mut found);
+        found
+    }
+
+    fn draw<T>(&self, conditions: &Conditions, found: &mut Vec<T>) {
+        let Some(n) = conditions.sample() else { return };
+        let seed = || {
+            let name = M::CHANNEL.to_string();
+            let node = self.outbox.seed.get().copied().unwrap_or_default();
+            // Each channel draws from a stream of its own.
+            name.bytes().fold(node, |seed, byte| seed.rotate_left(8) ^ u64::from(byte))
+        };
+        self.lots.keep(seed, n, found);
+    }
+
+    /// The link of a peer that has this channel.
+    pub(super) fn link(&self, peer: NodeId) -> Result<Arc<Link>, Refusal> {
+        let link = self.outbox.registry.get(&peer).ok_or_else(|| self.not_connected())?;
+        if has::<M>(&link) { Ok(link) } else { Err(Refusal::NoChannel) }
+    }
+
+    async fn send_to_peer(
+        &self,
+        peer: NodeId,
+        message: M,
+        within: Duration,
+        options: SendOptions,
+    ) -> Result<(), SendError> {
+        let link = self.outbox.registry.get(&peer).ok_or_else(|| self.not_connected())?;
+        // Encoded before the first await, so that the future holds bytes and not the message.
+        let frame = self.frame(&link, &mut Encoder::new(&message))?;
+        drop(message);
+        let push = || {
+            let now = tokio::time::Instant::now().into_std();
+            self.settled(link.offer(now, frame.clone(), options.meta(now, frame.payload.len())))
+        };
+        wait_for_room(within, push, || link.room()).await
+    }
+
+    async fn send_locally(
+        &self,
+        message: M,
+        within: Duration,
+        options: SendOptions,
+    ) -> Result<(), SendError> {
+        let mut message = Some(message.received());
+        let push = || {
+            let now = tokio::time::Instant::now().into_std();
+            self.settled(self.local.push_local(now, self.outbox.me, &mut message, options.meta(now, 0)))
+        };
+        wait_for_room(within, push, || self.local.local_room()).await
+    }
+
+    fn queue_for(
         &self,
         now: Instant,
-        but: Option<NodeId>,
+        peer: NodeId,
         encoder: &mut Encoder<'_, M>,
-        outcome: &mut Outcome,
-    ) {
-        for link in self.outbox.registry.all().iter() {
-            if Some(link.peer()) != but && has::<M>(link) {
-                self.queue_on(now, link, encoder, outcome);
-            }
-        }
-    }
-
-    fn queue_for(&self, now: Instant, peer: NodeId, encoder: &mut Encoder<'_, M>, outcome: &mut Outcome) {
+        options: SendOptions,
+    ) -> Fate {
         match self.outbox.registry.get(&peer) {
-            Some(link) => self.queue_on(now, &link, encoder, outcome),
-            None => outcome.refused.push((peer, self.not_connected())),
+            Some(link) => self.queue_on(now, &link, encoder, options),
+            None => Fate::Refused(self.not_connected()),
         }
     }
 
-    fn queue_on(&self, now: Instant, link: &Link, encoder: &mut Encoder<'_, M>, outcome: &mut Outcome) {
-        let settled = self.frame(link, encoder).and_then(|frame| {
-            let pushed = link.push(now, frame);
-            if matches!(pushed, Pushed::DroppedNewest(_) | Pushed::Disconnect(_)) {
-                self.counters.add_dropped(DropReason::OutboundFull, 1);
+    fn queue_on(
+        &self,
+        now: Instant,
+        link: &Link,
+        encoder: &mut Encoder<'_, M>,
+        options: SendOptions,
+    ) -> Fate {
+        match self.frame(link, encoder) {
+            Ok(frame) => {
+                let meta = options.meta(now, frame.payload.len());
+                match self.settled(link.offer(now, frame, meta)) {
+                    Ok(fate) => fate,
+                    Err(why) => Fate::Refused(why),
+                }
             }
-            self.settle(link, &pushed)
-        });
-        match settled {
-            Ok(evicted) => {
-                outcome.queued += 1;
-                outcome.evicted += evicted;
-            }
-            Err(why) => outcome.refused.push((link.peer(), why)),
+            Err(why) => Fate::Refused(why),
         }
-    }
-
-    fn prepare(&self, peer: NodeId, encoder: &mut Encoder<'_, M>) -> Result<(Arc<Link>, Frame), Refusal> {
-        let link = self.outbox.registry.get(&peer).ok_or_else(|| self.not_connected())?;
-        let frame = self.frame(&link, encoder)?;
-        Ok((link, frame))
     }
 
     fn frame(&self, link: &Link, encoder: &mut Encoder<'_, M>) -> Result<Frame, Refusal> {
@@ -211,43 +390,48 @@ impl<M: Message> Sender<M> {
         Ok(Frame { channel: M::CHANNEL, code: encoder.message.code(), payload })
     }
 
-    fn not_connected(&self) -> Refusal {
-        if self.outbox.registry.is_sealed() { Refusal::ShuttingDown } else { Refusal::NotConnected }
-    }
-
-    /// Turns the queue's word into the sender's; on success, how many older messages were pushed out.
-    fn settle<T>(&self, link: &Link, pushed: &Pushed<T>) -> Result<usize, Refusal> {
-        match pushed {
-            Pushed::Queued => Ok(0),
-            Pushed::Evicted { messages, .. } => {
-                self.counters.add_dropped(DropReason::OutboundEvicted, *messages as u64);
-                Ok(*messages)
-            }
-            Pushed::Replaced { .. } => {
-                self.counters.add_dropped(DropReason::OutboundEvicted, 1);
-                Ok(1)
-            }
-            Pushed::Full(_) | Pushed::DroppedNewest(_) => Err(Refusal::Full),
-            Pushed::Disconnect(_) => {
-                link.close(overflow(M::CHANNEL));
-                Err(Refusal::Full)
-            }
-            Pushed::NoFlow(_) => Err(Refusal::NoChannel),
-            // The builder has checked that the largest message fits, so only a hand-written limit gets here.
-            Pushed::TooLarge(_) => Err(Refusal::TooLarge { bytes: M::MAX_BYTES, limit: M::MAX_BYTES }),
-            Pushed::Closed(_) => Err(self.not_connected()),
+    /// Tells a closing connection from a closing node.
+    fn settled(&self, fate: Fate) -> Result<Fate, Refusal> {
+        match fate {
+            Fate::Refused(Refusal::NotConnected) => Err(self.not_connected()),
+            Fate::Refused(why) => Err(why),
+            fate => Ok(fate),
         }
     }
+
+    pub(super) fn not_connected(&self) -> Refusal {
+        if self.outbox.registry.is_sealed() { Refusal::ShuttingDown } else { Refusal::NotConnected }
+    }
 }
 
-/// The end of a connection whose peer takes too little of a channel with that policy.
-fn overflow(channel: ChannelId) -> Closed {
-    let reason = DisconnectReason::PingTimeout;
-    Closed::local(Layer::Channel, Blame::Overload, reason, "outbound_overflow")
-        .with_detail(channel.to_string())
+/// Tries until there is room, or `within` has passed.
+async fn wait_for_room<'a, T>(
+    within: Duration,
+    mut push: impl FnMut() -> Result<T, Refusal>,
+    room: impl Fn() -> tokio::sync::futures::Notified<'a>,
+) -> Result<(), SendError> {
+    match push() {
+        Err(Refusal::Full) => {}
+        settled => return settled.map(|_| ()).map_err(SendError::Refused),
+    }
+    let queued = async {
+        loop {
+            // Listening for room before trying, lest it comes in between.
+            let mut room = std::pin::pin!(room());
+            room.as_mut().enable();
+            match push() {
+                Err(Refusal::Full) => room.await,
+                settled => return settled.map(|_| ()),
+            }
+        }
+    };
+    match timeout(within, queued).await {
+        Ok(queued) => queued.map_err(SendError::Refused),
+        Err(_) => Err(SendError::TimedOut),
+    }
 }
 
-fn has<M: Message>(link: &Link) -> bool {
+pub(super) fn has<M: Message>(link: &Link) -> bool {
     link.channel(M::CHANNEL).is_some()
 }
 

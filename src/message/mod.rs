@@ -9,11 +9,15 @@
 
 mod capability;
 mod protocol;
+mod refusal;
+mod request;
 
-pub use capability::{AgreedChannel, Capability};
+pub use capability::{AgreedChannel, Capability, CapabilityNameError};
 
 #[doc(hidden)]
 pub use protocol::support as __support;
+pub use refusal::Refusal;
+pub use request::{Answer, Head, Port, Question, Received, Request, Responder, Role, Sent, Template, Wire};
 
 use bytes::{Bytes, BytesMut};
 
@@ -48,6 +52,17 @@ pub trait Message: Sized + Send + 'static {
     /// sides: on receipt before any memory is set aside for them.
     const MAX_BYTES: usize;
 
+    /// What the channel's receiver is given: `Self`, or for a protocol with questions the form of it in which
+    /// they come with their responders.
+    type Received: Send + 'static;
+
+    /// What the codes of the protocol stand for. Without questions all are [`Kind::Message`].
+    #[must_use]
+    fn kind(code: u8) -> Kind {
+        let _ = code;
+        Kind::Message
+    }
+
     /// The code of this variant, below the number of codes of the version in use.
     fn code(&self) -> u8;
 
@@ -60,6 +75,35 @@ pub trait Message: Sized + Send + 'static {
     ///
     /// [`DecodeError`] says what is wrong with it; the peer is held to account for that.
     fn decode(version: u32, code: u8, payload: &Bytes) -> Result<Self, DecodeError>;
+
+    /// Reads a question, which is answered over `wire`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Message::decode`]; a protocol without questions knows none of their codes.
+    fn decode_question(
+        version: u32,
+        code: u8,
+        payload: &Bytes,
+        wire: impl Wire,
+    ) -> Result<Self::Received, DecodeError> {
+        let _ = (version, payload, wire);
+        Err(DecodeError::UnknownCode { code })
+    }
+
+    /// The message as a receiver in the same node is given it: by value, never encoded.
+    fn received(self) -> Self::Received;
+}
+
+/// What a code of a protocol stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A message that asks nothing.
+    Message,
+    /// A question, which comes with an id.
+    Question,
+    /// An answer, which comes with the id of its question.
+    Answer,
 }
 
 /// Why a payload is not a message of its channel.

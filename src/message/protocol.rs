@@ -3,11 +3,22 @@
 /// Declares an enum and makes it the protocol of a channel, with RLP as its encoding.
 ///
 /// The header gives the channel's name, its version, and the largest payload in bytes. Each variant has
-/// its code before it, from 0 on without gaps. A variant is
+/// its code before it, from 0 on without gaps. A message that asks nothing is
 ///
 /// - `Name { field: Type, .. }`: the RLP list of its fields, as most devp2p messages are;
 /// - `Name(Type)`: the RLP of that one type, whatever it is;
 /// - `Name`: the empty list.
+///
+/// `Name .. -> Reply` is a question, and `answer Reply ..` is what answers it. Each becomes a struct of that name
+/// beside the enum (`Debug`, `Clone`, `PartialEq` and `Eq` are derived), and its RLP is the list of the request's
+/// id and then
+///
+/// - of `Name { field: Type, .. }` the fields, as in `snap/1`;
+/// - of `Name(Type)` that one type, as in `eth/66`;
+/// - of `Name` nothing.
+///
+/// The enum then has a type parameter, which is seldom written: see [`Role`](crate::message::Role). Questions are
+/// variants only of what a receiver gets, and answers of nothing: neither can be sent as a mere message.
 ///
 /// Field types implement `alloy_rlp`'s `Encodable` and `Decodable`: integers, `bool`, `String`, `Bytes`,
 /// `Vec<T>`, or a struct that derives them. Elements after a variant's own are refused, as is every byte
@@ -16,48 +27,216 @@
 /// ```
 /// use bytes::{Bytes, BytesMut};
 /// use peerage::Message;
+/// use peerage::message::{Question, Received};
 ///
 /// peerage::protocol! {
 ///     /// What the nodes of a library say to each other.
-///     #[derive(Debug, PartialEq)]
+///     #[derive(Debug)]
 ///     pub enum Library: "library" / 1, max 64 * 1024 {
 ///         /// Asks for a book.
-///         0 = Ask { id: u64, title: String },
+///         0 = Ask { title: String } -> Book,
 ///         /// Brings it.
-///         1 = Book { id: u64, text: Bytes },
-///         2 = Closed,
+///         1 = answer Book { text: Bytes },
+///         /// Nobody need ask before that day.
+///         2 = Closed { until_day: u64 },
 ///     }
 /// }
 ///
-/// let question = Library::Ask { id: 1, title: "Emma".into() };
+/// // As it is sent:
+/// let closed = Library::Closed { until_day: 7 };
 /// let mut payload = BytesMut::new();
-/// question.encode(1, &mut payload);
-/// assert_eq!(Library::decode(1, question.code(), &payload.freeze()), Ok(question));
+/// closed.encode(1, &mut payload);
+/// assert_eq!(payload[..], [0xc1, 7]);
+///
+/// // A question, with its id in front:
+/// let mut payload = BytesMut::new();
+/// Ask { title: "Emma".into() }.encode(9, 1, &mut payload);
+/// assert_eq!(payload[..], [0xc6, 9, 0x84, b'E', b'm', b'm', b'a']);
+///
+/// // As it is received:
+/// fn on_message(message: Library<Received>) {
+///     match message {
+///         Library::Ask(request) => {
+///             let text = Bytes::from(format!("all of {}", request.question.title));
+///             let _lost_if_full = request.responder.try_answer(Book { text });
+///         }
+///         Library::Closed { until_day } => println!("closed until day {until_day}"),
+///     }
+/// }
 /// ```
 #[macro_export]
 macro_rules! protocol {
     (
         $(#[$meta:meta])*
         $vis:vis enum $name:ident : $channel:literal / $version:literal, max $limit:tt $(* $factor:tt)* {
-            $(
-                $(#[$vmeta:meta])*
-                $code:literal = $variant:ident
-                    $( { $( $(#[$fmeta:meta])* $field:ident : $fty:ty ),* $(,)? } )?
-                    $( ( $inner:ty ) )?
-            ),+ $(,)?
+            $($body:tt)+
         }
+    ) => {
+        $crate::__protocol! {
+            @sort { [$(#[$meta])*] [$vis] $name, $channel, $version, ($limit $(* $factor)*) }
+            [] [] [] []
+            $($body)+ ,
+        }
+    };
+}
+
+/// Sorts the variants of a protocol into messages, questions and answers, and writes the code for them.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __protocol {
+    // A trailing comma leaves one too many.
+    (@sort $head:tt $plain:tt $questions:tt $answers:tt $codes:tt ,) => {
+        $crate::__protocol! { @sort $head $plain $questions $answers $codes }
+    };
+    (@sort $head:tt $plain:tt $questions:tt [$($answers:tt)*] [$($codes:tt)*]
+        $(#[$meta:meta])* $code:literal = answer $variant:ident $({ $($fields:tt)* })? $(( $($inner:tt)* ))?,
+        $($rest:tt)*
+    ) => {
+        $crate::__protocol! { @sort $head $plain $questions
+            [$($answers)* { [$(#[$meta])*] $code $variant $({ $($fields)* })? $(( $($inner)* ))? }]
+            [$($codes)* $code] $($rest)* }
+    };
+    (@sort $head:tt $plain:tt [$($questions:tt)*] $answers:tt [$($codes:tt)*]
+        $(#[$meta:meta])* $code:literal = $variant:ident $({ $($fields:tt)* })? $(( $($inner:tt)* ))? -> $answer:ident,
+        $($rest:tt)*
+    ) => {
+        $crate::__protocol! { @sort $head $plain
+            [$($questions)* { [$(#[$meta])*] $code $variant $answer $({ $($fields)* })? $(( $($inner)* ))? }]
+            $answers [$($codes)* $code] $($rest)* }
+    };
+    (@sort $head:tt [$($plain:tt)*] $questions:tt $answers:tt [$($codes:tt)*]
+        $(#[$meta:meta])* $code:literal = $variant:ident $({ $($fields:tt)* })? $(( $($inner:tt)* ))?,
+        $($rest:tt)*
+    ) => {
+        $crate::__protocol! { @sort $head
+            [$($plain)* { [$(#[$meta])*] $code $variant $({ $($fields)* })? $(( $($inner)* ))? }]
+            $questions $answers [$($codes)* $code] $($rest)* }
+    };
+
+    // All are sorted. Without questions the enum is an ordinary one.
+    (@sort { [$(#[$meta:meta])*] [$vis:vis] $name:ident, $channel:literal, $version:literal, $limit:tt }
+        [$({ [$(#[$vmeta:meta])*] $code:literal $variant:ident $({ $($fields:tt)* })? $(( $inner:ty ))? })*]
+        [] [] $codes:tt
     ) => {
         $(#[$meta])*
         $vis enum $name {
             $(
                 #[allow(missing_docs, reason = "a protocol's fields are often said in full by their names")]
                 $(#[$vmeta])*
-                $variant $( { $( $(#[$fmeta])* $field: $fty ),* } )? $( ( $inner ) )?
-            ),+
+                $variant $({ $($fields)* })? $(( $inner ))?
+            ),*
         }
 
+        $crate::__protocol! { @check $codes $limit }
+
+        impl $crate::message::Message for $name {
+            $crate::__protocol! { @consts $channel $version $limit $codes }
+            $crate::__protocol! { @plain { $($code $variant $({ $($fields)* })? $(( $inner ))?),* } {} }
+            type Received = Self;
+
+            fn received(self) -> Self {
+                self
+            }
+        }
+    };
+    (@sort { [$(#[$meta:meta])*] [$vis:vis] $name:ident, $channel:literal, $version:literal, $limit:tt }
+        [$({ [$(#[$vmeta:meta])*] $code:literal $variant:ident $({ $($fields:tt)* })? $(( $inner:ty ))? })*]
+        [$({ [$(#[$qmeta:meta])*] $qcode:literal $question:ident $reply:ident $($qbody:tt)? })+]
+        [$({ [$(#[$ameta:meta])*] $acode:literal $answer:ident $($abody:tt)? })*]
+        $codes:tt
+    ) => {
+        $(#[$meta])*
+        $vis enum $name<R: $crate::message::Role = $crate::message::Sent> {
+            $(
+                #[allow(missing_docs, reason = "a protocol's fields are often said in full by their names")]
+                $(#[$vmeta])*
+                $variant $({ $($fields)* })? $(( $inner ))?,
+            )*
+            $(
+                #[doc = concat!("Asks [`", stringify!($question), "`].")]
+                $question(R::Request<$question>),
+            )+
+        }
+
+        $crate::__protocol! { @check $codes $limit }
+        $( $crate::__protocol! { @struct [$(#[$qmeta])*] [$vis] $question $($qbody)? } )+
+        $( $crate::__protocol! { @struct [$(#[$ameta])*] [$vis] $answer $($abody)? } )*
+
+        impl $crate::message::Message for $name {
+            $crate::__protocol! { @consts $channel $version $limit $codes }
+            $crate::__protocol! {
+                @plain { $($code $variant $({ $($fields)* })? $(( $inner ))?),* } { $($question)+ }
+            }
+            type Received = $name<$crate::message::Received>;
+
+            fn kind(code: u8) -> $crate::message::Kind {
+                match code {
+                    $( $qcode => $crate::message::Kind::Question, )+
+                    $( $acode => $crate::message::Kind::Answer, )*
+                    _ => $crate::message::Kind::Message,
+                }
+            }
+
+            fn decode_question(
+                _version: u32,
+                code: u8,
+                payload: &$crate::message::__support::Bytes,
+                wire: impl $crate::message::Wire,
+            ) -> ::core::result::Result<Self::Received, $crate::message::DecodeError> {
+                match code {
+                    $( $qcode => {
+                        let question = $question::__decode(payload)?;
+                        let responder = $crate::message::Responder::over(wire);
+                        Ok($name::$question($crate::message::Request { question, responder }))
+                    } )+
+                    _ => Err($crate::message::DecodeError::UnknownCode { code }),
+                }
+            }
+
+            fn received(self) -> Self::Received {
+                $crate::__protocol! {
+                    @received self $name $($variant $({ $($fields)* })? $(( $inner ))?),* ; $($question)+
+                }
+            }
+        }
+
+        $(
+            impl $crate::message::Question for $question {
+                type Protocol = $name;
+                type Answer = $reply;
+                const CODE: u8 = $qcode;
+
+                fn encode(&self, id: u64, _version: u32, out: &mut $crate::message::__support::BytesMut) {
+                    self.__encode(id, out);
+                }
+
+                fn received(request: $crate::message::Request<Self>) -> $name<$crate::message::Received> {
+                    $name::$question(request)
+                }
+            }
+        )+
+        $(
+            impl $crate::message::Answer for $answer {
+                type Protocol = $name;
+                const CODE: u8 = $acode;
+
+                fn encode(&self, id: u64, _version: u32, out: &mut $crate::message::__support::BytesMut) {
+                    self.__encode(id, out);
+                }
+
+                fn decode(
+                    _version: u32,
+                    payload: &$crate::message::__support::Bytes,
+                ) -> ::core::result::Result<Self, $crate::message::DecodeError> {
+                    Self::__decode(payload)
+                }
+            }
+        )*
+    };
+
+    (@check [$($code:literal)*] ($($limit:tt)*)) => {
         const _: () = {
-            let codes: &[u8] = &[$($code),+];
+            let codes: &[u8] = &[$($code),*];
             let mut i = 0;
             while i < codes.len() {
                 assert!(codes[i] as usize == i, "codes run from 0 upwards, in order, without gaps");
@@ -65,49 +244,61 @@ macro_rules! protocol {
             }
             assert!(codes.len() <= 112, "a channel has at most 112 codes: ids above 0x7f do not interoperate");
             assert!(
-                ($limit $(* $factor)*) <= $crate::message::MAX_PAYLOAD_BYTES,
+                ($($limit)*) <= $crate::message::MAX_PAYLOAD_BYTES,
                 "no payload above 16,777,214 bytes interoperates"
             );
         };
+    };
 
-        impl $crate::message::Message for $name {
-            const CHANNEL: $crate::id::ChannelId = $crate::id::ChannelId::from_static($channel);
-            const VERSIONS: &'static [$crate::message::Version] = &[$crate::message::Version {
-                number: $version,
-                #[allow(clippy::cast_possible_truncation, reason = "checked above to be at most 112")]
-                codes: [$($code as u8),+].len() as u8,
-            }];
-            const MAX_BYTES: usize = $limit $(* $factor)*;
+    (@consts $channel:literal $version:literal ($($limit:tt)*) [$($code:literal)*]) => {
+        const CHANNEL: $crate::id::ChannelId = $crate::id::ChannelId::from_static($channel);
+        const VERSIONS: &'static [$crate::message::Version] = &[$crate::message::Version {
+            number: $version,
+            #[allow(clippy::cast_possible_truncation, reason = "checked above to be at most 112")]
+            codes: [$($code as u8),*].len() as u8,
+        }];
+        const MAX_BYTES: usize = $($limit)*;
+    };
 
-            fn code(&self) -> u8 {
-                match self {
-                    $( Self::$variant { .. } => $code, )+
-                }
+    // The methods of `Message` that know no questions.
+    (@plain
+        { $($code:literal $variant:ident
+            $({ $($(#[$fmeta:meta])* $field:ident : $fty:ty),* $(,)? })? $(( $inner:ty ))?),* }
+        { $($question:ident)* }
+    ) => {
+        fn code(&self) -> u8 {
+            match self {
+                $( Self::$variant { .. } => $code, )*
+                $( Self::$question(never) => match *never {}, )*
             }
+        }
 
-            fn encode(&self, _version: u32, out: &mut $crate::message::__support::BytesMut) {
-                match self {
-                    $(
-                        $crate::protocol!(@pattern inner $variant $( { $($field),* } )? $( ( $inner ) )?) =>
-                            $crate::protocol!(@encode inner out $( { $($field),* } )? $( ( $inner ) )?),
-                    )+
-                }
+        #[allow(unused_variables, reason = "a protocol may consist of questions and answers alone")]
+        fn encode(&self, _version: u32, out: &mut $crate::message::__support::BytesMut) {
+            match self {
+                $(
+                    $crate::__protocol!(@pattern inner $variant $({ $($field),* })? $(( $inner ))?) =>
+                        $crate::__protocol!(@encode inner out $({ $($field),* })? $(( $inner ))?),
+                )*
+                $( Self::$question(never) => match *never {}, )*
             }
+        }
 
-            fn decode(
-                _version: u32,
-                code: u8,
-                payload: &$crate::message::__support::Bytes,
-            ) -> ::core::result::Result<Self, $crate::message::DecodeError> {
-                let mut input: &[u8] = payload;
-                let message = match code {
-                    $(
-                        $code => $crate::protocol!(@decode input $variant $( { $($field),* } )? $( ( $inner ) )?),
-                    )+
-                    _ => return Err($crate::message::DecodeError::UnknownCode { code }),
-                };
-                $crate::message::__support::end(input)?;
-                Ok(message)
+        #[allow(unused_variables, reason = "a protocol may consist of questions and answers alone")]
+        fn decode(
+            _version: u32,
+            code: u8,
+            payload: &$crate::message::__support::Bytes,
+        ) -> ::core::result::Result<Self, $crate::message::DecodeError> {
+            match code {
+                $( $code => {
+                    let mut input: &[u8] = payload;
+                    let message =
+                        $crate::__protocol!(@decode input $variant $({ $($field),* })? $(( $inner ))?);
+                    $crate::message::__support::end(input)?;
+                    Ok(message)
+                } )*
+                _ => Err($crate::message::DecodeError::UnknownCode { code }),
             }
         }
     };
@@ -115,6 +306,23 @@ macro_rules! protocol {
     (@pattern $bound:ident $variant:ident { $($field:ident),* }) => { Self::$variant { $($field),* } };
     (@pattern $bound:ident $variant:ident ( $inner:ty )) => { Self::$variant($bound) };
     (@pattern $bound:ident $variant:ident) => { Self::$variant };
+
+    // The same message, as its receiver gets it.
+    (@received $value:ident $name:ident
+        $($variant:ident $({ $($(#[$fmeta:meta])* $field:ident : $fty:ty),* $(,)? })? $(( $inner:ty ))?),*;
+        $($question:ident)*
+    ) => {
+        match $value {
+            $(
+                $crate::__protocol!(@pattern inner $variant $({ $($field),* })? $(( $inner ))?) =>
+                    $crate::__protocol!(@build inner $name $variant $({ $($field),* })? $(( $inner ))?),
+            )*
+            $( Self::$question(never) => match never {}, )*
+        }
+    };
+    (@build $bound:ident $name:ident $variant:ident { $($field:ident),* }) => { $name::$variant { $($field),* } };
+    (@build $bound:ident $name:ident $variant:ident ( $inner:ty )) => { $name::$variant($bound) };
+    (@build $bound:ident $name:ident $variant:ident) => { $name::$variant };
 
     (@encode $bound:ident $out:ident { $($field:ident),* }) => {{
         $crate::message::__support::list_header(0 $( + $crate::message::__support::length($field) )*, $out);
@@ -136,6 +344,73 @@ macro_rules! protocol {
         $crate::message::__support::end($crate::message::__support::list(&mut $input)?)?;
         Self::$variant
     }};
+
+    // A question or an answer: a struct, whose list begins with the request's id.
+    (@struct [$(#[$meta:meta])*] [$vis:vis] $name:ident
+        { $($(#[$fmeta:meta])* $field:ident : $fty:ty),* $(,)? }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        $vis struct $name {
+            $(
+                #[allow(missing_docs, reason = "a protocol's fields are often said in full by their names")]
+                $(#[$fmeta])*
+                pub $field: $fty,
+            )*
+        }
+
+        impl $name {
+            $crate::__protocol! { @coders { $($field)* } { $($field: $fty),* } { $($field),* } }
+        }
+    };
+    (@struct [$(#[$meta:meta])*] [$vis:vis] $name:ident ( $inner:ty )) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        $vis struct $name(
+            #[allow(missing_docs, reason = "its type says it")]
+            pub $inner,
+        );
+
+        impl $name {
+            $crate::__protocol! { @coders (inner) { inner: $inner } ( inner ) }
+        }
+    };
+    (@struct [$(#[$meta:meta])*] [$vis:vis] $name:ident) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        $vis struct $name;
+
+        impl $name {
+            $crate::__protocol! { @coders {} {} {} }
+        }
+    };
+    (@coders $pattern:tt { $($field:ident : $fty:ty),* } $build:tt) => {
+        fn __encode(&self, id: u64, out: &mut $crate::message::__support::BytesMut) {
+            let $crate::__protocol!(@bind $pattern) = self;
+            $crate::message::__support::list_header(
+                $crate::message::__support::length(&id) $( + $crate::message::__support::length($field) )*,
+                out,
+            );
+            $crate::message::__support::encode(&id, out);
+            $( $crate::message::__support::encode($field, out); )*
+        }
+
+        fn __decode(
+            payload: &$crate::message::__support::Bytes,
+        ) -> ::core::result::Result<Self, $crate::message::DecodeError> {
+            let mut input: &[u8] = payload;
+            let mut body = $crate::message::__support::list(&mut input)?;
+            let _id: u64 = $crate::message::__support::decode(&mut body)?;
+            $( let $field = $crate::message::__support::decode::<$fty>(&mut body)?; )*
+            $crate::message::__support::end(body)?;
+            $crate::message::__support::end(input)?;
+            Ok($crate::__protocol!(@made $build))
+        }
+    };
+    (@bind { $($field:ident)* }) => { Self { $($field),* } };
+    (@bind ( $inner:ident )) => { Self($inner) };
+    (@made { $($field:ident),* }) => { Self { $($field),* } };
+    (@made ( $inner:ident )) => { Self($inner) };
 }
 
 /// What the macro's expansion calls. Not part of the public interface.
@@ -172,66 +447,5 @@ pub mod support {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::message::{DecodeError, Message};
-    use bytes::{Bytes, BytesMut};
-    use proptest::prelude::*;
-
-    crate::protocol! {
-        #[derive(Debug, Clone, PartialEq)]
-        enum Sample: "sample" / 3, max 2 * 1024 {
-            0 = Pair { id: u64, text: String },
-            1 = Raw(Bytes),
-            2 = Nothing,
-            3 = Many(Vec<u64>),
-        }
-    }
-
-    fn encoded(message: &Sample) -> Bytes {
-        let mut out = BytesMut::new();
-        message.encode(3, &mut out);
-        out.freeze()
-    }
-
-    #[test]
-    fn variants_have_the_encoding_that_devp2p_expects() {
-        assert_eq!(Sample::MAX_BYTES, 2048);
-        assert_eq!(Sample::VERSIONS[0].codes, 4);
-        assert_eq!(encoded(&Sample::Pair { id: 1, text: "ab".into() })[..], [0xc4, 1, 0x82, b'a', b'b']);
-        assert_eq!(encoded(&Sample::Raw(Bytes::new()))[..], [0x80]);
-        assert_eq!(encoded(&Sample::Nothing)[..], [0xc0]);
-        assert_eq!(encoded(&Sample::Many(vec![1, 2]))[..], [0xc2, 1, 2]);
-    }
-
-    #[test]
-    fn what_is_not_a_message_is_refused() {
-        let decode = |code, bytes: &'static [u8]| Sample::decode(3, code, &Bytes::from_static(bytes));
-        assert_eq!(decode(4, &[0xc0]), Err(DecodeError::UnknownCode { code: 4 }));
-        assert_eq!(decode(2, &[0xc0, 0]), Err(DecodeError::Trailing { extra_bytes: 1 }));
-        assert_eq!(decode(2, &[0xc1, 0x80]), Err(DecodeError::Trailing { extra_bytes: 1 }));
-        assert_eq!(decode(0, &[0xc3, 1, 0x80, 5]), Err(DecodeError::Trailing { extra_bytes: 1 }));
-        for (code, bytes) in
-            [(0, &[][..]), (0, &[0xc0]), (0, &[0x80]), (1, &[0xb8]), (1, &[0xbf, 255]), (3, &[1])]
-        {
-            assert!(matches!(decode(code, bytes), Err(DecodeError::Rlp(_))), "{code} {bytes:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn messages_round_trip_and_no_truncation_decodes(id: u64, text in ".{0,20}", many: Vec<u64>) {
-            for message in [Sample::Pair { id, text }, Sample::Many(many)] {
-                let bytes = encoded(&message);
-                prop_assert_eq!(Sample::decode(3, message.code(), &bytes).unwrap(), message.clone());
-                for len in 0..bytes.len() {
-                    prop_assert!(Sample::decode(3, message.code(), &bytes.slice(..len)).is_err());
-                }
-            }
-        }
-
-        #[test]
-        fn no_payload_panics(code: u8, payload: Vec<u8>) {
-            let _ = Sample::decode(3, code, &Bytes::from(payload));
-        }
-    }
-}
+#[path = "protocol_tests.rs"]
+mod tests;

@@ -96,7 +96,7 @@ impl<F: FnMut(Heard) + Send> Flood<F> {
         let origin = *self.me.as_bytes();
         self.is_new(origin, number);
         // A peer whose queue is full misses the line; others may pass it on.
-        self.channel.try_send(Recipients::All, Chat::Line { origin, number, text }).ignore();
+        self.channel.try_send(Recipients::all(), Chat::Line { origin, number, text }).ignore();
     }
 
     fn on_message(&mut self, Envelope { from, conn, message }: Envelope<Chat>) {
@@ -115,7 +115,7 @@ impl<F: FnMut(Heard) + Send> Flood<F> {
             return;
         }
         (self.heard)(Heard { origin: writer, text: text.clone() });
-        self.channel.try_send(Recipients::AllBut(from), Chat::Line { origin, number, text }).ignore();
+        self.channel.try_send(Recipients::all().but(from), Chat::Line { origin, number, text }).ignore();
     }
 
     /// Whether a line is seen for the first time; remembers it.

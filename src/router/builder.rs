@@ -58,7 +58,7 @@ pub enum BuildError {
         error: AddError,
     },
     /// There is no transport.
-    #[error("a node needs at least one transport")]
+    #[error("a node needs at least one transport, unless it says that it is `local_only`")]
     NoTransport,
     /// The system gave no randomness for the node's seed.
     #[error("the system gave no randomness: {0}")]
@@ -72,6 +72,7 @@ pub struct Builder {
     id: NodeId,
     config: RouterConfig,
     seed: Option<u64>,
+    local_only: bool,
     inbounds: Vec<Arc<dyn Inbound>>,
     transports: Vec<Box<dyn AnyTransport>>,
     peers: Vec<NodeAddress>,
@@ -89,11 +90,18 @@ pub struct Builder {
 impl Builder {
     pub(super) fn new(id: NodeId) -> Self {
         let (reports_sender, reports) = mpsc::channel(REPORTS);
-        let outbox = Outbox { registry: Arc::new(Registry::default()), reports: reports_sender };
+        let outbox = Outbox {
+            me: id,
+            registry: Arc::new(Registry::default()),
+            reports: reports_sender,
+            seed: Arc::default(),
+            cancellations: Arc::default(),
+        };
         Self {
             id,
             config: RouterConfig::new(id),
             seed: None,
+            local_only: false,
             inbounds: Vec::new(),
             transports: Vec::new(),
             peers: Vec::new(),
@@ -128,6 +136,12 @@ impl Builder {
         self
     }
 
+    /// Lets the node do without transports: its reactors then talk to each other and to nobody else.
+    pub fn local_only(&mut self) -> &mut Self {
+        self.local_only = true;
+        self
+    }
+
     /// Opens the channel of `M` with default limits.
     ///
     /// # Errors
@@ -157,7 +171,8 @@ impl Builder {
         let counters = Arc::new(ChannelCounters::default());
         let queue = Arc::new(InboundQueue::<M>::new(limits, Arc::clone(&counters)));
         self.inbounds.push(Arc::clone(&queue) as Arc<dyn Inbound>);
-        Ok(Channel::new(Sender::new(self.outbox.clone(), counters), Receiver::new(queue)))
+        let sender = Sender::new(self.outbox.clone(), counters, Arc::clone(&queue));
+        Ok(Channel::new(sender, Receiver::new(queue)))
     }
 
     /// A subscription to peers' comings and goings, from the start on.
@@ -225,14 +240,16 @@ impl Builder {
     /// [`BuildError`] names what is wrong.
     pub fn build(mut self) -> Result<Router, BuildError> {
         let largest = self.inbounds.iter().map(|inbound| charge(inbound.spec().max_bytes)).max();
-        let peer_queue = self.config.check(largest.unwrap_or(0))?;
-        if self.transports.is_empty() {
+        let link_limits = self.config.check(largest.unwrap_or(0))?;
+        if self.transports.is_empty() && !self.local_only {
             return Err(BuildError::NoTransport);
         }
         let seed = match self.seed {
             Some(seed) => seed,
             None => getrandom::u64().map_err(|error| BuildError::NoRandomness(error.to_string()))?,
         };
+        // A builder is built once, so nobody has set it.
+        let _ = self.outbox.seed.set(seed);
         let now = Instant::now().into_std();
         let mut peers = self.config.peers.clone();
         peers.self_id = self.id;
@@ -253,7 +270,7 @@ impl Builder {
         let shared = Shared {
             id: self.id,
             config: self.config,
-            peer_queue,
+            link_limits,
             offer: Arc::new(offer),
             registry: self.outbox.registry,
             updates: self.updates,

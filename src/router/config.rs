@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::channel::Share;
+use crate::channel::{LinkLimits, Share};
 use crate::peer;
 use crate::queue::QueueConfig;
+use crate::request;
 use crate::rlpx::{Info, KeepaliveConfig};
 
 /// No setting may be longer, so that sums of times stay far from overflow.
@@ -30,6 +31,14 @@ pub struct RouterConfig {
     pub keepalive: KeepaliveConfig,
     /// Bounds of what may wait for one peer, over all channels. Default: 16,384 messages, 64 MiB.
     pub peer_queue: Share,
+    /// Questions to one peer that are on their way or wait to be answered, over all channels. Further ones wait for
+    /// their turn. Default: 256.
+    pub requests_in_flight: usize,
+    /// Questions to one peer that wait for their turn, on each channel. Further ones are refused. Default: 1,024.
+    pub requests_waiting: usize,
+    /// Questions of one peer that this node holds at a time, in queues and with reactors. Further ones are refused.
+    /// Above zero. Default: 1,024.
+    pub requests_answering: usize,
     /// Whom to dial, admit and evict. Its `self_id` is the node's own, whatever is put there.
     pub peers: peer::Config,
 }
@@ -47,13 +56,17 @@ impl RouterConfig {
             drain_timeout: Duration::from_secs(5),
             keepalive: KeepaliveConfig::default(),
             peer_queue: Share { messages: 16 * 1024, bytes: 64 << 20 },
+            requests_in_flight: 256,
+            requests_waiting: 1024,
+            requests_answering: 1024,
             peers: peer::Config::new(id),
         }
     }
 
-    /// Checks the numbers; gives the bounds of a peer's queue, which must hold a message that is charged
+    /// Checks the numbers; gives the limits of a connection, whose queue must hold a message that is charged
     /// `largest` bytes.
-    pub(super) fn check(&self, largest: usize) -> Result<QueueConfig, ConfigError> {
+    pub(super) fn check(&self, largest: usize) -> Result<LinkLimits, ConfigError> {
+        let fault = |field, why| ConfigError { field, why };
         let times = [
             ("handshake_timeout", self.handshake_timeout),
             ("write_stall", self.write_stall),
@@ -61,18 +74,23 @@ impl RouterConfig {
         ];
         for (field, time) in times {
             if time.is_zero() || time > MAX_TIME {
-                let why = "must be above zero and at most one hour".into();
-                return Err(ConfigError { field, why });
+                return Err(fault(field, "must be above zero and at most one hour".into()));
             }
         }
         let info = Info { network: self.network.clone(), services: self.services.clone() };
-        info.check().map_err(|error| ConfigError { field: "network or services", why: error.to_string() })?;
+        info.check().map_err(|error| fault("network or services", error.to_string()))?;
         if self.peer_queue.bytes < largest {
             let why = format!("{} bytes do not hold the largest message, {largest}", self.peer_queue.bytes);
-            return Err(ConfigError { field: "peer_queue", why });
+            return Err(fault("peer_queue", why));
         }
-        QueueConfig::new(self.peer_queue.messages, self.peer_queue.bytes)
-            .map_err(|error| ConfigError { field: "peer_queue", why: error.to_string() })
+        let queue = QueueConfig::new(self.peer_queue.messages, self.peer_queue.bytes)
+            .map_err(|error| fault("peer_queue", error.to_string()))?;
+        let asking = request::Limits::new(self.requests_in_flight, self.requests_waiting)
+            .map_err(|error| fault("requests_in_flight or requests_waiting", error.to_string()))?;
+        if self.requests_answering == 0 {
+            return Err(fault("requests_answering", "must be above zero".into()));
+        }
+        Ok(LinkLimits { queue, asking, answering: self.requests_answering })
     }
 }
 

@@ -44,6 +44,10 @@ pub struct PeerStatus {
 pub struct ChannelStatus {
     /// Its name.
     pub id: ChannelId,
+    /// Messages queued for a peer when they were sent, each recipient counted.
+    pub accepted: u64,
+    /// Messages refused to a recipient when they were sent.
+    pub refused: u64,
     /// Messages written to connections.
     pub sent: u64,
     /// Messages queued for the receiver.
@@ -110,6 +114,8 @@ impl RouterHandle {
     pub fn channels(&self) -> Vec<ChannelStatus> {
         let status = |inbound: &Arc<dyn crate::channel::Inbound>| ChannelStatus {
             id: inbound.spec().id,
+            accepted: inbound.counters().accepted(),
+            refused: inbound.counters().refused(),
             sent: inbound.counters().sent(),
             received: inbound.counters().received(),
             waiting: inbound.depth(),

@@ -42,10 +42,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::address::{BoxFuture, Endpoint, Resolver};
-use crate::channel::{Inbound, Registry, SharedUpdates};
+use crate::channel::{Inbound, LinkLimits, Registry, SharedUpdates};
 use crate::event::{Closed, DisconnectReason};
 use crate::id::{ConnId, Direction, NodeId};
-use crate::queue::QueueConfig;
 use crate::transport::{AcceptError, Offer};
 
 use self::erased::AnyTransport;
@@ -63,7 +62,7 @@ type IdentityFilter = Box<dyn Fn(&NodeId) -> bool + Send + Sync>;
 struct Shared {
     id: NodeId,
     config: RouterConfig,
-    peer_queue: QueueConfig,
+    link_limits: LinkLimits,
     offer: Arc<Offer>,
     registry: Arc<Registry>,
     updates: Arc<SharedUpdates>,

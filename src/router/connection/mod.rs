@@ -6,11 +6,11 @@ mod reader;
 mod writer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::erased::AnyConnection;
 use super::events::About;
@@ -21,6 +21,8 @@ use crate::event::{Blame, EventKind, Layer};
 use crate::id::ChannelId;
 use crate::message::AgreedChannel;
 use crate::peer::Introduction;
+use crate::queue::TokenBucket;
+use crate::rlpx::INFO_CHANNEL;
 use crate::transport::{ConnectionInfo, Handshake, PacketReader, PacketWriter};
 
 use self::conduct::Conduct;
@@ -156,11 +158,13 @@ pub(super) fn filtered<T>(
 }
 
 fn new_link(shared: &Shared, attempt: Attempt, info: ConnectionInfo) -> Link {
+    let now = Instant::now().into_std();
     let channels = info.channels.iter().filter_map(|agreed| {
         let inbound = shared.inbounds.iter().find(|inbound| inbound.spec().id == agreed.id)?;
         let flow = inbound.outbound_flow();
         let counters = Arc::clone(inbound.counters());
-        Some(LinkChannel { id: agreed.id, version: agreed.version, flow, counters })
+        let quota = inbound.quota().map(|quota| Mutex::new(TokenBucket::new(quota, now)));
+        Some(LinkChannel { id: agreed.id, version: agreed.version, flow, counters, quota })
     });
     let channels: Vec<LinkChannel> = channels.collect();
     let agreed = channels.iter().map(|channel| AgreedChannel { id: channel.id, version: channel.version });
@@ -169,8 +173,15 @@ fn new_link(shared: &Shared, attempt: Attempt, info: ConnectionInfo) -> Link {
         services: info.services.into(),
         capabilities: info.capabilities.into(),
     };
-    let far_end = FarEnd { peer: info.peer, remote: info.remote, client: info.client, introduction };
-    Link::new(attempt.conn, attempt.direction, far_end, shared.peer_queue, channels)
+    let far_end = FarEnd {
+        peer: info.peer,
+        remote: info.remote,
+        client: info.client,
+        // Whoever has our capability is a node of our kind.
+        understands_refusals: introduction.capabilities.iter().any(|has| has.name == INFO_CHANNEL.id),
+        introduction,
+    };
+    Link::new(attempt.conn, attempt.direction, far_end, shared.link_limits, channels)
 }
 
 fn bound_channels(shared: &Shared, link: &Link) -> Vec<BoundChannel> {

@@ -32,7 +32,7 @@ struct Held<'a> {
 pub(super) async fn run<R: PacketReader>(
     reader: &mut R,
     shared: &Shared,
-    link: &Link,
+    link: &Arc<Link>,
     inbounds: &[BoundChannel],
     conduct: &mut Conduct,
 ) {
@@ -83,7 +83,7 @@ async fn on_packets<'a, R: PacketReader>(
     first: Result<Packet, Closed>,
     reader: &mut R,
     keepalive: &mut Keepalive,
-    link: &Link,
+    link: &Arc<Link>,
     inbounds: &'a [BoundChannel],
     conduct: &mut Conduct,
 ) -> Result<Option<Held<'a>>, Closed> {
@@ -111,7 +111,7 @@ async fn room(held: &mut Option<Held<'_>>) {
     }
 }
 
-fn on_timer(keepalive: &mut Keepalive, link: &Link, deaf: bool) -> Result<(), Closed> {
+fn on_timer(keepalive: &mut Keepalive, link: &Arc<Link>, deaf: bool) -> Result<(), Closed> {
     let now = Instant::now().into_std();
     if deaf {
         // It is we who do not read: the peer's silence is our own. Our pings tell it that we live.
@@ -130,7 +130,7 @@ fn on_timer(keepalive: &mut Keepalive, link: &Link, deaf: bool) -> Result<(), Cl
 fn on_read<'a>(
     read: Result<Packet, Closed>,
     keepalive: &mut Keepalive,
-    link: &Link,
+    link: &Arc<Link>,
     inbounds: &'a [BoundChannel],
     conduct: &mut Conduct,
 ) -> Result<Option<Held<'a>>, Closed> {
@@ -156,7 +156,7 @@ fn on_read<'a>(
 /// Delivers a frame, or gives it back to be held until there is room.
 fn deliver<'a>(
     frame: Frame,
-    link: &Link,
+    link: &Arc<Link>,
     inbounds: &'a [BoundChannel],
     conduct: &mut Conduct,
 ) -> Result<Option<Held<'a>>, Closed> {
@@ -170,12 +170,17 @@ fn deliver<'a>(
     let mut room = None;
     loop {
         let now = Instant::now().into_std();
-        match inbound.deliver(now, link.peer(), link.conn, *version, frame.code, &frame.payload) {
+        match inbound.deliver(now, link, *version, frame.code, &frame.payload) {
             Delivery::Done => return Ok(None),
-            Delivery::Malformed(error) => {
-                let detail = format!("channel `{}`, code {}: {error}", frame.channel, frame.code);
-                conduct.note(frame.channel, Misbehaviour::MalformedMessage, detail.clone());
-                return Err(channel_fault("malformed_message", detail));
+            Delivery::Misbehaved { what, detail } => {
+                conduct.note(frame.channel, what, detail.clone());
+                return match what {
+                    // Whoever encodes what cannot be decoded will do so again, before the peer manager can say so.
+                    Misbehaviour::MalformedMessage | Misbehaviour::MalformedAnswer => {
+                        Err(channel_fault(what.as_str(), detail))
+                    }
+                    _ => Ok(None),
+                };
             }
             Delivery::Disconnect => {
                 // It is our receiver that lags: the peer is not to blame.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use peerage::channel::{Channel, ChannelConfig, DropReason, Outcome, Refusal, Share};
+use peerage::channel::{Channel, ChannelConfig, Outcome, Refusal, Share};
 use peerage::event::{Blame, Event, Layer, Side};
 use peerage::message::{ChannelSpec, Frame, Message, Packet};
 use peerage::peer::{PeerRecord, Store};
@@ -38,7 +38,7 @@ fn keeping(messages: usize, outbound_overflow: Overflow) -> ChannelConfig {
 }
 
 fn is_full(outcome: &Outcome) -> bool {
-    matches!(outcome.refused(), [(_, Refusal::Full)])
+    matches!(outcome.refused()[..], [(_, Refusal::Full)])
 }
 
 async fn a_full_queue_whose_policy_is_to_disconnect_ends_the_connection<W: Wire>(net: Net<W>) {
@@ -57,7 +57,8 @@ async fn a_full_queue_whose_policy_is_to_disconnect_ends_the_connection<W: Wire>
     assert_eq!(closed.blame, Blame::Overload);
     let status = node.handle.channels().remove(0);
     let lost: u64 = status.dropped.iter().map(|(_, count)| count).sum();
-    assert_eq!(status.sent + lost, 5);
+    assert_eq!((status.accepted, status.refused), (4, 1));
+    assert_eq!(status.sent + lost, status.accepted);
 }
 
 async fn a_full_queue_whose_policy_is_to_drop_the_newest_counts_it<W: Wire>(net: Net<W>) {
@@ -68,7 +69,8 @@ async fn a_full_queue_whose_policy_is_to_drop_the_newest_counts_it<W: Wire>(net:
     node.up(id(2)).await;
     let offered = (0..10).map(|number| node.channel.try_send(id(2), Note::Say { number }));
     assert_eq!(offered.filter(is_full).count(), 6);
-    assert_eq!(node.handle.channels()[0].dropped, [(DropReason::OutboundFull, 6)]);
+    let status = node.handle.channels().remove(0);
+    assert_eq!((status.accepted, status.refused, status.dropped), (4, 6, vec![]));
 }
 
 async fn every_one_of_many_unpaced_sends_is_accounted_for<W: Wire>(net: Net<W>) {

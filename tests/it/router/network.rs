@@ -47,7 +47,7 @@ async fn eight_nodes_echo_unicast_and_broadcast_and_a_reported_peer_comes_back<W
         assert_eq!(first.channel.try_send(node.id, Note::Say { number }).ok(), Ok(1));
         assert_eq!(first.hear().await, (node.id, Note::Back { number }));
     }
-    assert_eq!(first.channel.try_send(Recipients::All, Note::Say { number: 7 }).ok(), Ok(7));
+    assert_eq!(first.channel.try_send(Recipients::all(), Note::Say { number: 7 }).ok(), Ok(7));
     let mut echoes = BTreeSet::new();
     for _ in 0..7 {
         let (from, message) = first.hear().await;
@@ -92,7 +92,7 @@ async fn sends_to_nobody_are_refused_by_name_and_traffic_goes_on<W: Wire>(net: N
     assert_eq!(a.hear().await, (b.id, say()));
     let filler = bytes::Bytes::from(vec![0; 17 * 1024]);
     let outcome = b.channel.try_send(a.id, Note::Fill { filler });
-    assert!(matches!(outcome.refused(), [(_, Refusal::TooLarge { .. })]), "{outcome}");
+    assert!(matches!(outcome.refused()[..], [(_, Refusal::TooLarge { .. })]), "{outcome}");
     assert_eq!(b.channel.try_send(a.id, Note::Say { number: 2 }).ok(), Ok(1));
     assert_eq!(a.hear().await, (b.id, Note::Say { number: 2 }));
     let gone = a.id;
@@ -142,7 +142,7 @@ async fn a_broadcast_reaches_all_others_exactly_once_and_the_rest_after_one_left
     }
     a.up_count(3).await;
     for round in 0..2 {
-        let sent = a.channel.try_send(Recipients::All, Note::Say { number: round }).ok();
+        let sent = a.channel.try_send(Recipients::all(), Note::Say { number: round }).ok();
         assert_eq!(sent, Ok(others.len()));
         for node in &mut others {
             // A second copy would come before the marker.
@@ -186,7 +186,7 @@ async fn nothing_is_sent_on_a_channel_that_the_peer_did_not_announce<W: Wire>(ne
     b.up(a.id).await;
     let say = || Other::Say { number: 1 };
     assert_eq!(a.channel.1.try_send(b.id, say()).refused(), [(b.id, Refusal::NoChannel)]);
-    assert_eq!(a.channel.1.try_send(Recipients::All, say()).ok(), Ok(0), "no recipient of a broadcast");
+    assert_eq!(a.channel.1.try_send(Recipients::all(), say()).ok(), Ok(0), "no recipient of a broadcast");
     assert_eq!(a.channel.1.sender().peers(), []);
     let waited = a.channel.1.sender().send(b.id, say(), std::time::Duration::from_secs(1)).await;
     assert_eq!(waited, Err(Refusal::NoChannel.into()));

@@ -81,7 +81,7 @@ async fn a_peer_of_fifty_that_never_reads_delays_no_other<W: Wire>(net: Net<W>) 
 
     let began = Instant::now();
     for number in 0..20 {
-        let outcome = node.channel.try_send(Recipients::All, Note::Fill { filler: filler.clone() });
+        let outcome = node.channel.try_send(Recipients::all(), Note::Fill { filler: filler.clone() });
         assert_eq!(outcome.queued(), 49, "{outcome}");
         assert_eq!(outcome.refused(), [(id(2), Refusal::Full)]);
         assert_eq!(node.channel.try_send(others[0].id, Note::Say { number }).ok(), Ok(1));
