@@ -33,7 +33,9 @@ impl Account {
     }
 
     pub(super) const fn normal_sent(&mut self, charge: usize) {
-        self.ahead = self.ahead.saturating_sub(charge.saturating_mul(HIGH_SHARE));
+        if self.ahead > 0 {
+            self.ahead = self.ahead.saturating_sub(charge.saturating_mul(HIGH_SHARE));
+        }
     }
 
     /// By how many bytes the high class is ahead of its share.

@@ -104,16 +104,6 @@ const MAX_MESSAGES: usize = Arena::<()>::MAX - 1;
 /// Leaves room to add two charges and a deficit without overflow.
 const MAX_BYTES: usize = usize::MAX / 4;
 
-impl Priority {
-    /// The class that is not this one.
-    pub(super) const fn other(self) -> Self {
-        match self {
-            Self::High => Self::Normal,
-            Self::Normal => Self::High,
-        }
-    }
-}
-
 impl QueueConfig {
     /// Limits a queue to so many messages and so many charged bytes.
     ///

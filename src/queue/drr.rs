@@ -15,32 +15,10 @@ use super::{FairQueue, Priority};
 impl<K: Ord + Copy, T> FairQueue<K, T> {
     /// Finds the flow whose turn it is and its head, which is fresh and covered by its deficit.
     pub(super) fn next_turn(&mut self, now: Instant) -> Option<(u32, u32)> {
-        let first = self.first_class();
-        // The first class may turn out to hold nothing but what is stale.
-        self.next_turn_in(first, now).or_else(|| self.next_turn_in(first.other(), now))
-    }
-
-    fn first_class(&self) -> Priority {
-        let [high, normal] =
-            [Priority::High, Priority::Normal].map(|class| self.busy[class as usize].len() > 0);
-        if high && (!normal || self.account.high_may_send()) { Priority::High } else { Priority::Normal }
-    }
-
-    /// Books what a class has just sent.
-    pub(super) fn settle_account(&mut self, class: Priority, charge: usize) {
-        match class {
-            Priority::Normal => self.account.normal_sent(charge),
-            Priority::High if self.busy[Priority::Normal as usize].len() > 0 => {
-                self.account.high_sent(charge);
-            }
-            Priority::High => {}
-        }
-    }
-
-    fn next_turn_in(&mut self, class: Priority, now: Instant) -> Option<(u32, u32)> {
-        let ring = class as usize;
         let mut turns_in_vain = 0;
         loop {
+            // The class changes only if all that it held was stale; then no turn was in vain.
+            let ring = self.first_class() as usize;
             let at = self.busy[ring].front()?;
             self.drop_stale_head(now, at);
             let flow = &mut self.flows[at];
@@ -59,6 +37,27 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
                 self.skip_idle_rounds(ring);
                 turns_in_vain = 0;
             }
+        }
+    }
+
+    /// The class that goes first, of those that hold anything.
+    fn first_class(&self) -> Priority {
+        let waits = |class: Priority| self.busy[class as usize].front().is_some();
+        if !waits(Priority::High) || (waits(Priority::Normal) && !self.account.high_may_send()) {
+            Priority::Normal
+        } else {
+            Priority::High
+        }
+    }
+
+    /// Books what a class has just sent.
+    pub(super) fn settle_account(&mut self, class: Priority, charge: usize) {
+        match class {
+            Priority::Normal => self.account.normal_sent(charge),
+            Priority::High if self.busy[Priority::Normal as usize].front().is_some() => {
+                self.account.high_sent(charge);
+            }
+            Priority::High => {}
         }
     }
 

@@ -24,6 +24,7 @@ pub(super) struct Flow<K> {
 #[derive(Debug)]
 pub(super) struct Entry<T> {
     pub(super) item: T,
+    /// With a key only under [`Overflow::ReplaceByKey`].
     pub(super) meta: Meta,
     pub(super) pushed_at: Instant,
     pub(super) flow: u32,
@@ -44,11 +45,6 @@ impl<K> Flow<K> {
     pub(super) fn new(key: K, config: FlowConfig) -> Self {
         Self { key, config, entries: List::new(), stats: Stats::default(), deficit: 0, credited: false }
     }
-
-    /// The key by which a message of this flow can be replaced.
-    fn replace_key(&self, meta: &Meta) -> Option<u64> {
-        meta.key.filter(|_| self.config.overflow == Overflow::ReplaceByKey)
-    }
 }
 
 impl<T> Entry<T> {
@@ -64,7 +60,7 @@ impl<T> Entry<T> {
 impl<K: Ord + Copy, T> FairQueue<K, T> {
     /// Where a message may enter without dropping any but the one that it replaces.
     pub(super) fn room(&self, at: u32, meta: &Meta) -> Room {
-        let older = self.flows[at].replace_key(meta).and_then(|key| self.replaceable.get(&(at, key)));
+        let older = meta.key.and_then(|key| self.replaceable.get(&(at, key)));
         let cost = charge(meta.bytes);
         match older {
             Some(&older) if self.admits_instead(at, older, cost) => Room::InPlaceOf(older),
@@ -86,6 +82,7 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
     }
 
     /// Whether a message fits if its flow held `own`, and all flows together `all`.
+    #[inline]
     fn admits_beside(&self, at: u32, charge: usize, own: Tally, all: Tally) -> bool {
         let (config, charge) = (&self.flows[at].config, charge as u64);
         if own.messages >= config.max_messages as u64 || charge > config.max_bytes as u64 - own.bytes {
@@ -101,7 +98,7 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
             || (own.messages + 1 < free_messages && own.bytes + charge <= free_bytes - charge)
     }
 
-    pub(super) fn append(&mut self, now: Instant, at: u32, item: T, meta: Meta) -> Pushed<T> {
+    pub(super) fn append(&mut self, now: Instant, at: u32, item: T, meta: Meta) {
         let flow = &mut self.flows[at];
         let entry = self.entries.push_back(&mut flow.entries, Entry { item, meta, pushed_at: now, flow: at });
         flow.stats.on_pushed(charge(meta.bytes));
@@ -110,17 +107,25 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
             let ring = flow.config.priority as usize;
             self.flows.transfer(&mut self.idle, &mut self.busy[ring], at);
         }
-        if let Some(key) = self.flows[at].replace_key(&meta) {
+        if let Some(key) = meta.key {
             self.replaceable.insert((at, key), entry);
         }
         if let Some(id) = meta.cancel {
             self.cancellable.insert((id, entry));
         }
+    }
+
+    /// Puts a message where there is room for it.
+    pub(super) fn enter(&mut self, now: Instant, at: u32, room: Room, item: T, meta: Meta) -> Pushed<T> {
+        if let Room::InPlaceOf(older) = room {
+            return self.replace(now, older, item, meta);
+        }
+        self.append(now, at, item, meta);
         Pushed::Queued
     }
 
     /// Puts a message into the place of an older one of the same key, whose index entry serves on.
-    pub(super) fn replace(&mut self, now: Instant, older: u32, item: T, meta: Meta) -> Pushed<T> {
+    fn replace(&mut self, now: Instant, older: u32, item: T, meta: Meta) -> Pushed<T> {
         let entry = &mut self.entries[older];
         let (bytes, newer_bytes, flow) = (entry.charge(), charge(meta.bytes), entry.flow);
         if let Some(id) = entry.meta.cancel {
@@ -146,10 +151,9 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
             return self.refuse(Some(at), RefuseReason::TooLarge, item, meta.bytes);
         }
         self.drop_stale_head(now, at);
-        match self.room(at, &meta) {
-            Room::New => return self.append(now, at, item, meta),
-            Room::InPlaceOf(older) => return self.replace(now, older, item, meta),
-            Room::None => {}
+        let room = self.room(at, &meta);
+        if room != Room::None {
+            return self.enter(now, at, room, item, meta);
         }
         let empty = self.flows[at].entries.len() == 0;
         let reason = match config.overflow {
@@ -193,7 +197,7 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
             messages += 1;
             bytes += self.discard(oldest, DropReason::Evicted);
         }
-        let _ = self.append(now, at, item, meta);
+        self.append(now, at, item, meta);
         Pushed::Evicted { messages, bytes }
     }
 
@@ -244,7 +248,7 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
             let ring = flow.config.priority as usize;
             self.flows.transfer(&mut self.busy[ring], &mut self.idle, at);
         }
-        if let Some(key) = self.flows[at].replace_key(&entry.meta) {
+        if let Some(key) = entry.meta.key {
             self.replaceable.remove(&(at, key));
         }
         if let Some(id) = entry.meta.cancel {
@@ -274,7 +278,8 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
                 assert_eq!(entry.flow, at, "an entry knows its flow");
                 assert!(entry.meta.cancel.is_none_or(|id| self.cancellable.contains(&(id, place))), "index");
                 cancellable += usize::from(entry.meta.cancel.is_some());
-                if let Some(key) = flow.replace_key(&entry.meta) {
+                if let Some(key) = entry.meta.key {
+                    assert_eq!(flow.config.overflow, Overflow::ReplaceByKey, "a key of use");
                     assert_eq!(self.replaceable.get(&(at, key)), Some(&place), "one message of a key");
                     replaceable += 1;
                 }

@@ -285,17 +285,23 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
     }
 
     /// Queues a message in a flow, or says why not. Never blocks.
-    pub fn push(&mut self, now: Instant, key: K, item: T, meta: Meta) -> Pushed<T> {
+    pub fn push(&mut self, now: Instant, key: K, item: T, mut meta: Meta) -> Pushed<T> {
         if self.closed {
             return self.refuse(None, RefuseReason::Closed, item, meta.bytes);
         }
         let Some(&at) = self.by_key.get(&key) else {
             return self.refuse(None, RefuseReason::NoFlow, item, meta.bytes);
         };
+        if meta.key.is_some() && self.flows[at].config.overflow != Overflow::ReplaceByKey {
+            meta.key = None;
+        }
+        if meta.key.is_none() && self.admits(at, charge(meta.bytes)) {
+            self.append(now, at, item, meta);
+            return Pushed::Queued;
+        }
         match self.room(at, &meta) {
-            Room::New => self.append(now, at, item, meta),
-            Room::InPlaceOf(older) => self.replace(now, older, item, meta),
             Room::None => self.push_without_room(now, at, item, meta),
+            room => self.enter(now, at, room, item, meta),
         }
     }
 
