@@ -467,3 +467,30 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::Overflow;
+
+    #[test]
+    fn a_message_that_is_put_off_is_charged_once() {
+        let now = Instant::now();
+        let flow = FlowConfig::new(1, 1, 1024, Overflow::Wait).unwrap();
+        let meter = Meter::new(Quota::new(1, 2).unwrap(), now);
+        let channel = LinkChannel {
+            id: ChannelId::from_static("note"),
+            version: 1,
+            flow,
+            counters: Arc::default(),
+            quota: Some(Mutex::new(meter)),
+        };
+        for _ in 0..2 {
+            for _ in 0..5 {
+                assert!(channel.is_within_quota(now, 1), "however often it comes again");
+            }
+            channel.delivered();
+        }
+        assert!(!channel.is_within_quota(now, 1));
+    }
+}

@@ -17,7 +17,7 @@ use peerage::transport::PacketWriter;
 use tokio::task::yield_now;
 use tokio::time::{Instant, advance};
 
-use crate::router::kit::{Net, Note, Wire, id, over_both, paused};
+use crate::router::kit::{Memory, Net, Note, Wire, id, over_both, paused};
 
 over_both!(local_messages_and_those_of_peers_take_turns, room_that_a_peer_left_is_found_by_a_local_sender);
 
@@ -105,7 +105,7 @@ fn a_value_passes_between_reactors_of_a_node_without_a_network() {
         let router = builder.build().unwrap();
         let handle = router.handle();
         let counters = sender.clone();
-        let running = tokio::spawn(router.run());
+        let running = Net::new(Memory::default()).beside(router.run());
         while counters.counters().received() < 5000 {
             yield_now().await;
         }
