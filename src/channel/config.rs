@@ -2,7 +2,7 @@
 
 use crate::id::ChannelId;
 use crate::message::ChannelSpec;
-use crate::queue::{FlowConfig, Overflow, Priority, QueueConfig, Quota, charge};
+use crate::queue::{self, FlowConfig, MAX_WEIGHT, Overflow, Priority, QueueConfig, Quota, charge};
 
 /// Bounds of one queue or of one flow's share in it, in messages and in bytes. Neither may be zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,10 @@ impl ChannelConfig {
                 "inbound_overflow",
                 "what comes from peers has no keys to replace by".to_owned(),
             ));
+        }
+        // Apart from the shares, whose checks would blame them for it.
+        if !(1..=MAX_WEIGHT).contains(&self.weight) {
+            return Err(fault("weight", queue::ConfigError::Weight(self.weight).to_string()));
         }
         let outbound = flow("outbound", self.weight, self.outbound, self.outbound_overflow)?;
         let outbound = outbound.with_priority(self.priority);

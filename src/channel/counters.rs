@@ -91,8 +91,11 @@ impl fmt::Display for DropReason {
 /// Live counters of one channel, over all its peers since the node started.
 ///
 /// For what goes to peers: accepted = sent + what is queued + what was lost as evicted, replaced, stale, cancelled,
-/// disconnected or by shutdown. What is still queued on a connection is counted as stale or cancelled when the
-/// connection ends.
+/// disconnected or by shutdown. What the writer has taken and not yet written is none of these until it
+/// is written, or lost with its connection. A stale message is counted when it is noticed.
+///
+/// For what comes to the receiver, local messages included: received = read + what waits + what was lost as evicted
+/// inbound, stale, cancelled, or queued when the receiver went.
 #[derive(Debug, Default)]
 pub struct ChannelCounters {
     accepted: AtomicU64,
@@ -135,7 +138,7 @@ impl ChannelCounters {
         self.received.load(Relaxed)
     }
 
-    /// Payload bytes of the messages queued for the receiver.
+    /// Payload bytes of the messages queued for the receiver; local ones have none.
     #[must_use]
     pub fn received_bytes(&self) -> u64 {
         self.received_bytes.load(Relaxed)

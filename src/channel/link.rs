@@ -15,7 +15,7 @@ use crate::event::{Blame, Closed, DisconnectReason, Layer};
 use crate::id::{ChannelId, ConnId, Direction, NodeId};
 use crate::message::{Frame, Packet, Refusal};
 use crate::peer::Introduction;
-use crate::queue::{self, CancelId, FairQueue, FlowConfig, Meta, Pushed, QueueConfig, TokenBucket};
+use crate::queue::{self, CancelId, FairQueue, FlowConfig, Meta, Pushed, QueueConfig, Quota, TokenBucket};
 use crate::request;
 
 /// The connection's half of a channel: version in use, and where it is counted.
@@ -25,14 +25,38 @@ pub(crate) struct LinkChannel {
     pub(crate) flow: FlowConfig,
     pub(crate) counters: Arc<ChannelCounters>,
     /// How fast the peer may send, if there is a limit.
-    pub(crate) quota: Option<Mutex<TokenBucket>>,
+    pub(crate) quota: Option<Mutex<Meter>>,
+}
+
+/// How fast the peer of one link may send on one channel.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    bucket: TokenBucket,
+    /// The message at hand was charged and then put off. It comes again before any other of its channel.
+    charged: bool,
+}
+
+impl Meter {
+    pub(crate) fn new(quota: Quota, now: Instant) -> Self {
+        Self { bucket: TokenBucket::new(quota, now), charged: false }
+    }
 }
 
 impl LinkChannel {
-    /// Whether the peer may send a message of so many bytes now; counts it if so.
+    /// Whether the peer may send a message of so many bytes now; charges it if so, and only once until
+    /// [`LinkChannel::delivered`].
     pub(super) fn is_within_quota(&self, now: Instant, bytes: usize) -> bool {
         let Some(quota) = &self.quota else { return true };
-        quota.lock().unwrap_or_else(PoisonError::into_inner).take(now, bytes)
+        let mut meter = quota.lock().unwrap_or_else(PoisonError::into_inner);
+        meter.charged = meter.charged || meter.bucket.take(now, bytes);
+        meter.charged
+    }
+
+    /// The message that was charged will not come again.
+    pub(super) fn delivered(&self) {
+        if let Some(quota) = &self.quota {
+            quota.lock().unwrap_or_else(PoisonError::into_inner).charged = false;
+        }
     }
 }
 
@@ -78,11 +102,22 @@ pub(crate) struct Link {
 
 struct State {
     queue: FairQueue<ChannelId, Packet>,
-    /// For each channel, how many frames the writer has taken and not yet written.
-    taken: Vec<u64>,
+    /// One for each channel.
+    tallies: Vec<Tally>,
     settled: bool,
     writer_waits: bool,
     end: Option<End>,
+}
+
+/// What a link keeps count of for one channel.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    /// Frames that the writer has taken and not yet written.
+    taken: u64,
+    /// Stale ones that the channel's counters know of.
+    stale: u64,
+    /// Cancelled ones that they know of.
+    cancelled: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -101,6 +136,17 @@ pub(crate) enum Batch {
     Closing,
 }
 
+impl Tally {
+    /// Tells a channel's counters what its flow has dropped as stale or cancelled since the last time.
+    fn count_losses(&mut self, flow: &queue::Stats, counters: &ChannelCounters) {
+        use queue::DropReason::{Cancelled, Stale};
+        let (stale, cancelled) = (flow.dropped(Stale).messages, flow.dropped(Cancelled).messages);
+        counters.add_dropped(DropReason::Stale, stale - self.stale);
+        counters.add_dropped(DropReason::Cancelled, cancelled - self.cancelled);
+        (self.stale, self.cancelled) = (stale, cancelled);
+    }
+}
+
 impl Link {
     pub(crate) fn new(
         conn: ConnId,
@@ -115,8 +161,8 @@ impl Link {
             let opened = queue.open_flow(channel.id, channel.flow);
             debug_assert!(opened.is_ok(), "channel {} declared twice", channel.id);
         }
-        let taken = vec![0; channels.len()];
-        let state = State { queue, taken, settled: false, writer_waits: false, end: None };
+        let tallies = vec![Tally::default(); channels.len()];
+        let state = State { queue, tallies, settled: false, writer_waits: false, end: None };
         Self {
             conn,
             direction,
@@ -155,7 +201,7 @@ impl Link {
     pub(crate) fn unwritten(&self) -> u64 {
         let state = self.lock();
         let queued = self.channels.iter().map(|channel| state.queue.flow_len(channel.id) as u64);
-        queued.sum::<u64>() + state.taken.iter().sum::<u64>()
+        queued.sum::<u64>() + state.tallies.iter().map(|tally| tally.taken).sum::<u64>()
     }
 
     /// Queues a frame and counts what became of it. Never waits. Ends the connection if that is the channel's policy.
@@ -172,7 +218,16 @@ impl Link {
         let id = frame.channel;
         let Some(channel) = self.channel(id) else { return (Fate::Refused(Refusal::NoChannel), false) };
         let mut state = self.lock();
+        let before = state.queue.len();
         let pushed = state.queue.push(now, id, Packet::Frame(frame), meta);
+        let expected = match pushed {
+            Pushed::Queued => before + 1,
+            Pushed::Evicted { messages, .. } => before + 1 - messages,
+            _ => before,
+        };
+        if state.queue.len() < expected {
+            self.count_losses(&mut state);
+        }
         self.wake_writer(state);
         let counters = &channel.counters;
         let fate = match &pushed {
@@ -210,11 +265,23 @@ impl Link {
 
     /// Drops the queued messages of this name, and says how many there were.
     pub(super) fn cancel(&self, id: CancelId) -> usize {
-        let cancelled = self.lock().queue.cancel(id);
+        let mut state = self.lock();
+        let cancelled = state.queue.cancel(id);
         if cancelled > 0 {
+            self.count_losses(&mut state);
+            drop(state);
             self.room.notify_waiters();
         }
         cancelled
+    }
+
+    /// Brings the channels' counters up to date with what the queue dropped as stale or cancelled.
+    fn count_losses(&self, state: &mut State) {
+        for (channel, tally) in self.channels.iter().zip(&mut state.tallies) {
+            if let Some(stats) = state.queue.stats_of(channel.id) {
+                tally.count_losses(&stats, &channel.counters);
+            }
+        }
     }
 
     /// Queues a control packet ahead of all frames; says whether there was room.
@@ -255,26 +322,35 @@ impl Link {
     fn try_batch(&self, batch: &mut Vec<Packet>, max_bytes: usize) -> Option<Batch> {
         let now = tokio::time::Instant::now().into_std();
         let mut state = self.lock();
-        let mut bytes = 0;
+        let (before, mut bytes) = (state.queue.len(), 0);
         let drained = match &state.end {
             Some(End { drain_until: None, .. }) => false,
             Some(End { drain_until: Some(until), .. }) => now < *until,
             None => true,
         };
+        let mut taken = 0;
         while drained && bytes < max_bytes {
             let Some(popped) = state.queue.pop(now) else { break };
             bytes += popped.bytes.max(1);
             if let Packet::Frame(Frame { channel, .. }) = &popped.item
                 && let Some(at) = self.position(*channel)
             {
-                state.taken[at] += 1;
+                state.tallies[at].taken += 1;
             }
+            taken += 1;
             batch.push(popped.item);
         }
-        if !batch.is_empty() {
+        let has_stale = before - taken > state.queue.len();
+        if has_stale {
+            self.count_losses(&mut state);
+        }
+        if taken > 0 {
             drop(state);
             self.room.notify_waiters();
             return Some(Batch::Some);
+        }
+        if has_stale {
+            self.room.notify_waiters();
         }
         if state.end.is_some() {
             return Some(Batch::Closing);
@@ -293,7 +369,7 @@ impl Link {
         for packet in batch {
             let Packet::Frame(frame) = packet else { continue };
             let Some(at) = self.position(frame.channel) else { continue };
-            state.taken[at] -= 1;
+            state.tallies[at].taken -= 1;
             self.channels[at].counters.add_sent(frame.payload.len());
         }
     }
@@ -377,13 +453,11 @@ impl Link {
         let mut lost = 0;
         for (at, channel) in self.channels.iter().enumerate() {
             let Some(stats) = state.queue.close_flow(channel.id) else { continue };
-            let unwritten = stats.dropped(queue::DropReason::FlowClosed).messages + state.taken[at];
+            let tally = &mut state.tallies[at];
+            let unwritten = stats.dropped(queue::DropReason::FlowClosed).messages + tally.taken;
             lost += unwritten;
             channel.counters.add_dropped(reason, unwritten);
-            let stale = stats.dropped(queue::DropReason::Stale).messages;
-            channel.counters.add_dropped(DropReason::Stale, stale);
-            let cancelled = stats.dropped(queue::DropReason::Cancelled).messages;
-            channel.counters.add_dropped(DropReason::Cancelled, cancelled);
+            tally.count_losses(&stats, &channel.counters);
         }
         lost
     }
@@ -391,5 +465,32 @@ impl Link {
     fn lock(&self) -> MutexGuard<'_, State> {
         // The queue panics only on a bug of ours, and then before it changes anything.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::Overflow;
+
+    #[test]
+    fn a_message_that_is_put_off_is_charged_once() {
+        let now = Instant::now();
+        let flow = FlowConfig::new(1, 1, 1024, Overflow::Wait).unwrap();
+        let meter = Meter::new(Quota::new(1, 2).unwrap(), now);
+        let channel = LinkChannel {
+            id: ChannelId::from_static("note"),
+            version: 1,
+            flow,
+            counters: Arc::default(),
+            quota: Some(Mutex::new(meter)),
+        };
+        for _ in 0..2 {
+            for _ in 0..5 {
+                assert!(channel.is_within_quota(now, 1), "however often it comes again");
+            }
+            channel.delivered();
+        }
+        assert!(!channel.is_within_quota(now, 1));
     }
 }

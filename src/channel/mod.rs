@@ -42,7 +42,7 @@ pub use sender::{BehaviourReport, Sender};
 pub use updates::PeerUpdates;
 
 pub(crate) use inbound::{Delivery, Inbound, InboundQueue};
-pub(crate) use link::{Batch, FarEnd, Link, LinkChannel, LinkLimits};
+pub(crate) use link::{Batch, FarEnd, Link, LinkChannel, LinkLimits, Meter};
 pub(crate) use registry::Registry;
 pub(crate) use sender::Outbox;
 pub(crate) use updates::SharedUpdates;

@@ -439,7 +439,7 @@ pub(super) fn has<M: Message>(link: &Link) -> bool {
 struct Encoder<'a, M> {
     message: &'a M,
     /// Nearly always one element.
-    encoded: Vec<(u32, Bytes)>,
+    encoded: Vec<(u32, Result<Bytes, Refusal>)>,
 }
 
 impl<'a, M: Message> Encoder<'a, M> {
@@ -449,15 +449,15 @@ impl<'a, M: Message> Encoder<'a, M> {
 
     fn payload(&mut self, version: u32) -> Result<Bytes, Refusal> {
         if let Some((_, payload)) = self.encoded.iter().find(|(known, _)| *known == version) {
-            return Ok(payload.clone());
+            return payload.clone();
         }
         let mut out = BytesMut::new();
         self.message.encode(version, &mut out);
-        if out.len() > M::MAX_BYTES {
-            return Err(Refusal::TooLarge { bytes: out.len(), limit: M::MAX_BYTES });
-        }
-        let payload = out.freeze();
+        let payload = match out.len() {
+            bytes if bytes > M::MAX_BYTES => Err(Refusal::TooLarge { bytes, limit: M::MAX_BYTES }),
+            _ => Ok(out.freeze()),
+        };
         self.encoded.push((version, payload.clone()));
-        Ok(payload)
+        payload
     }
 }

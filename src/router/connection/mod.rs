@@ -16,12 +16,11 @@ use super::erased::AnyConnection;
 use super::events::About;
 use super::manager::Request;
 use super::{Closed, ConnId, Direction, DisconnectReason, NodeId, Shared};
-use crate::channel::{DropReason, FarEnd, Inbound, Link, LinkChannel};
+use crate::channel::{DropReason, FarEnd, Inbound, Link, LinkChannel, Meter};
 use crate::event::{Blame, EventKind, Layer};
 use crate::id::ChannelId;
 use crate::message::AgreedChannel;
 use crate::peer::Introduction;
-use crate::queue::TokenBucket;
 use crate::rlpx::INFO_CHANNEL;
 use crate::transport::{ConnectionInfo, Handshake, PacketReader, PacketWriter};
 
@@ -163,7 +162,7 @@ fn new_link(shared: &Shared, attempt: Attempt, info: ConnectionInfo) -> Link {
         let inbound = shared.inbounds.iter().find(|inbound| inbound.spec().id == agreed.id)?;
         let flow = inbound.outbound_flow();
         let counters = Arc::clone(inbound.counters());
-        let quota = inbound.quota().map(|quota| Mutex::new(TokenBucket::new(quota, now)));
+        let quota = inbound.quota().map(|quota| Mutex::new(Meter::new(quota, now)));
         Some(LinkChannel { id: agreed.id, version: agreed.version, flow, counters, quota })
     });
     let channels: Vec<LinkChannel> = channels.collect();

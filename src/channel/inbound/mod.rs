@@ -1,4 +1,12 @@
 //! What stands between all peers and one receiver.
+//!
+//! [`deliver`] is the way in for connections, [`local`] for other reactors of the node; here is the queue itself, and the
+//! way out.
+//!
+//! Only local messages can be stale or cancelled: what a peer's message carries beside itself stays with the peer.
+
+mod deliver;
+mod local;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,16 +17,13 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::coop::consume_budget;
 
-use super::Fate;
-use super::answering::Back;
-use super::asking::AnswerFault;
 use super::config::Limits;
 use super::counters::{ChannelCounters, DropReason};
 use super::link::Link;
 use crate::event::Misbehaviour;
 use crate::id::{ConnId, NodeId};
-use crate::message::{ChannelSpec, DecodeError, Head, Kind, Message, Refusal};
-use crate::queue::{CancelId, FairQueue, FlowConfig, Meta, Overflow, Pushed, Quota};
+use crate::message::{ChannelSpec, Message};
+use crate::queue::{FairQueue, FlowConfig, Overflow, Quota};
 
 /// A message and who sent it.
 pub struct Envelope<M: Message> {
@@ -109,6 +114,8 @@ struct State<M: Message> {
     /// Peers that are gone but have messages queued.
     leaving: BTreeSet<NodeId>,
     receiver_waits: bool,
+    /// Whether a local message found no room since room was last made.
+    local_waits: bool,
     receiver_gone: bool,
     closed: bool,
 }
@@ -120,6 +127,7 @@ impl<M: Message> InboundQueue<M> {
             queue: FairQueue::new(total),
             leaving: BTreeSet::new(),
             receiver_waits: false,
+            local_waits: false,
             receiver_gone: false,
             closed: false,
         };
@@ -157,11 +165,18 @@ impl<M: Message> InboundQueue<M> {
     fn next(&self) -> Result<Option<Envelope<M>>, Empty> {
         let now = tokio::time::Instant::now().into_std();
         let mut state = self.lock();
-        let Some(popped) = state.queue.pop(now) else {
+        let before = state.queue.len();
+        let popped = state.queue.pop(now);
+        let stale = before - state.queue.len() - usize::from(popped.is_some());
+        self.counters.add_dropped(DropReason::Stale, stale as u64);
+        let Some(popped) = popped else {
             if state.closed {
                 return Ok(None);
             }
             state.receiver_waits = true;
+            if stale > 0 {
+                self.freed(state);
+            }
             return Err(Empty);
         };
         let peer = popped.item.from;
@@ -169,78 +184,21 @@ impl<M: Message> InboundQueue<M> {
             state.leaving.remove(&peer);
             let _ = state.queue.close_flow(peer);
         }
+        self.freed(state);
+        Ok(Some(popped.item))
+    }
+
+    /// Messages have left the queue: wakes whoever waits for room. It may have been another's messages that stood in
+    /// the way, so all are woken.
+    fn freed(&self, mut state: MutexGuard<'_, State<M>>) {
+        let local = std::mem::take(&mut state.local_waits);
         drop(state);
         if self.flow.overflow() == Overflow::Wait {
             self.room.notify_waiters();
         }
-        if popped.item.is_local() {
+        if local {
             self.local_room.notify_waiters();
         }
-        Ok(Some(popped.item))
-    }
-}
-
-impl<M: Message> InboundQueue<M> {
-    /// How many local requests may wait for an answer: as many as the queue holds from one sender.
-    pub(super) fn request_limit(&self) -> usize {
-        self.flow.max_messages()
-    }
-
-    /// Queues a message of another reactor in this node, and takes it out of `message` unless it refuses it.
-    ///
-    /// It has no encoded size: it is charged the size of its Rust type, without what that points to.
-    pub(super) fn push_local(
-        &self,
-        now: Instant,
-        me: NodeId,
-        message: &mut Option<M::Received>,
-        mut meta: Meta,
-    ) -> Fate {
-        let Some(taken) = message.take() else { return Fate::Refused(Refusal::NotConnected) };
-        meta.bytes = size_of::<Envelope<M>>();
-        let mut state = self.lock();
-        if state.receiver_gone {
-            return Fate::Refused(Refusal::NoReceiver);
-        }
-        let envelope = Envelope { from: me, conn: ConnId::LOCAL, message: taken };
-        let mut pushed = state.queue.push(now, me, envelope, meta);
-        if let Pushed::NoFlow(envelope) = pushed {
-            // Opened by the first local message: channels without any keep the whole queue for their peers.
-            let _ = state.queue.open_flow(me, self.flow);
-            pushed = state.queue.push(now, me, envelope, meta);
-        }
-        let fate = match &pushed {
-            Pushed::Queued => Fate::Queued,
-            Pushed::Replaced { .. } => Fate::Replaced,
-            Pushed::Evicted { messages, .. } => {
-                self.counters.add_dropped(DropReason::InboundEvicted, *messages as u64);
-                Fate::Evicted(*messages)
-            }
-            Pushed::Full(_) | Pushed::DroppedNewest(_) | Pushed::Disconnect(_) => {
-                Fate::Refused(Refusal::Full)
-            }
-            Pushed::TooLarge(_) => {
-                Fate::Refused(Refusal::TooLarge { bytes: meta.bytes, limit: self.flow.max_bytes() })
-            }
-            Pushed::NoFlow(_) | Pushed::Closed(_) => Fate::Refused(Refusal::ShuttingDown),
-        };
-        if fate.is_queued() {
-            self.received(state, meta.bytes);
-        }
-        *message = pushed.into_refused().map(|envelope| envelope.message);
-        fate
-    }
-
-    /// Completes when a local message that found no room may find some. Take it before trying.
-    pub(super) fn local_room(&self) -> tokio::sync::futures::Notified<'_> {
-        self.local_room.notified()
-    }
-
-    /// Drops the queued messages of this name, and says how many there were.
-    pub(super) fn cancel(&self, id: CancelId) -> usize {
-        let cancelled = self.lock().queue.cancel(id);
-        self.counters.add_dropped(DropReason::Cancelled, cancelled as u64);
-        cancelled
     }
 
     /// Counts a message that was queued, and wakes the receiver if it waits.
@@ -258,95 +216,13 @@ impl<M: Message> InboundQueue<M> {
         let mut state = self.lock();
         state.receiver_gone = true;
         let lost = state.queue.drain_all();
-        drop(state);
         self.counters.add_dropped(DropReason::NoReceiver, lost.messages);
-        self.room.notify_waiters();
-        self.local_room.notify_waiters();
+        self.freed(state);
     }
 
     fn lock(&self) -> MutexGuard<'_, State<M>> {
         // The queue panics only on a bug of ours, and then before it changes anything.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<M: Message> InboundQueue<M> {
-    /// Whether a message would be queued now. One for which nobody is there to read needs none.
-    fn has_room(&self, from: NodeId, bytes: usize) -> bool {
-        let state = self.lock();
-        state.receiver_gone || state.queue.is_closed() || state.queue.has_room(from, bytes)
-    }
-
-    fn deliver_question(
-        &self,
-        now: Instant,
-        link: &Arc<Link>,
-        version: u32,
-        code: u8,
-        payload: &Bytes,
-    ) -> Delivery {
-        let id = match Head::peek(payload) {
-            Ok(Head::Body(id) | Head::Refusal(id)) => id,
-            Err(error) => return self.malformed(code, &error),
-        };
-        let Some(back) = Back::new(link, M::CHANNEL, code, id, version) else {
-            link.refuse_question(M::CHANNEL, code, id);
-            return Delivery::Done;
-        };
-        let request = match M::decode_question(version, code, payload, Arc::clone(&back)) {
-            Ok(request) => request,
-            Err(error) => return self.malformed(code, &error),
-        };
-        self.enqueue_with(now, link, request, payload.len(), || back.accept())
-    }
-
-    fn malformed(&self, code: u8, error: &DecodeError) -> Delivery {
-        self.counters.add_dropped(DropReason::Malformed, 1);
-        let detail = format!("channel `{}`, code {code}: {error}", M::CHANNEL);
-        Delivery::Misbehaved { what: Misbehaviour::MalformedMessage, detail }
-    }
-
-    fn enqueue(&self, now: Instant, link: &Link, message: M::Received, bytes: usize) -> Delivery {
-        self.enqueue_with(now, link, message, bytes, || ())
-    }
-
-    /// Queues a message; tells `settled` before it can be seen that it will not be put off.
-    fn enqueue_with(
-        &self,
-        now: Instant,
-        link: &Link,
-        message: M::Received,
-        bytes: usize,
-        settled: impl FnOnce(),
-    ) -> Delivery {
-        let (from, conn) = (link.peer(), link.conn);
-        let mut state = self.lock();
-        if state.receiver_gone {
-            settled();
-            drop(state);
-            self.counters.add_dropped(DropReason::NoReceiver, 1);
-            return Delivery::Done;
-        }
-        let pushed = state.queue.push(now, from, Envelope { from, conn, message }, Meta::new(bytes));
-        if let Pushed::Full(_) = pushed {
-            return Delivery::Full;
-        }
-        settled();
-        let evicted = match &pushed {
-            Pushed::Evicted { messages, .. } => *messages as u64,
-            _ => 0,
-        };
-        self.counters.add_dropped(DropReason::InboundEvicted, evicted);
-        if pushed.is_queued() {
-            self.received(state, bytes);
-            return Delivery::Done;
-        }
-        drop(state);
-        self.counters.add_dropped(DropReason::InboundFull, 1);
-        match pushed {
-            Pushed::Disconnect(_) => Delivery::Disconnect,
-            _ => Delivery::Done,
-        }
     }
 }
 
@@ -388,30 +264,7 @@ impl<M: Message> Inbound for InboundQueue<M> {
     }
 
     fn deliver(&self, now: Instant, link: &Arc<Link>, version: u32, code: u8, payload: &Bytes) -> Delivery {
-        let kind = M::kind(code);
-        let refusal = kind == Kind::Question && matches!(Head::peek(payload), Ok(Head::Refusal(_)));
-        if kind == Kind::Answer || refusal {
-            return match link.answered(now, M::CHANNEL, code, payload) {
-                Ok(()) => Delivery::Done,
-                Err(AnswerFault { what, detail }) => Delivery::Misbehaved { what, detail },
-            };
-        }
-        // Looked at before the work of decoding, and before the quota is charged for a message that is put off.
-        if self.flow.overflow() == Overflow::Wait && !self.has_room(link.peer(), payload.len()) {
-            return Delivery::Full;
-        }
-        if link.channel(M::CHANNEL).is_some_and(|channel| !channel.is_within_quota(now, payload.len())) {
-            self.counters.add_dropped(DropReason::OverQuota, 1);
-            let detail = format!("channel `{}`", M::CHANNEL);
-            return Delivery::Misbehaved { what: Misbehaviour::OverQuota, detail };
-        }
-        match kind {
-            Kind::Question => self.deliver_question(now, link, version, code, payload),
-            Kind::Message | Kind::Answer => match M::decode(version, code, payload) {
-                Ok(message) => self.enqueue(now, link, message.received(), payload.len()),
-                Err(error) => self.malformed(code, &error),
-            },
-        }
+        self.take_in(now, link, version, code, payload)
     }
 
     fn room(&self) -> tokio::sync::futures::Notified<'_> {
@@ -422,9 +275,9 @@ impl<M: Message> Inbound for InboundQueue<M> {
         let mut state = self.lock();
         state.closed = true;
         state.queue.close();
-        drop(state);
+        // Whoever waits for room is to hear that none comes.
+        self.freed(state);
         self.readable.notify_one();
-        self.room.notify_waiters();
     }
 
     fn depth(&self) -> usize {

@@ -1,0 +1,6 @@
+//! Channels as reactors use them, on whole nodes: over the memory transport on virtual time, and over TCP-RLPx.
+
+mod groups;
+mod local;
+mod quotas;
+mod sending;
