@@ -389,9 +389,11 @@ impl<M: Message> Inbound for InboundQueue<M> {
 
     fn deliver(&self, now: Instant, link: &Arc<Link>, version: u32, code: u8, payload: &Bytes) -> Delivery {
         let kind = M::kind(code);
-        let refusal = kind == Kind::Question && matches!(Head::peek(payload), Ok(Head::Refusal(_)));
+        // From nodes of other kinds a bare integer is no refusal, but a question that cannot be decoded.
+        let may_refuse = kind == Kind::Question && link.far_end.understands_refusals;
+        let refusal = may_refuse && matches!(Head::peek(payload), Ok(Head::Refusal(_)));
         if kind == Kind::Answer || refusal {
-            return match link.answered(now, M::CHANNEL, code, payload) {
+            return match link.answered(now, M::CHANNEL, code, payload, refusal) {
                 Ok(()) => Delivery::Done,
                 Err(AnswerFault { what, detail }) => Delivery::Misbehaved { what, detail },
             };

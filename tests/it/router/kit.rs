@@ -70,22 +70,22 @@ macro_rules! over_memory {
     };
 }
 
-pub(super) use {over_both, over_memory};
+pub(crate) use {over_both, over_memory};
 
 /// Runs a test on virtual time.
-pub(super) fn paused<T>(test: impl Future<Output = T>) -> T {
+pub(crate) fn paused<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     runtime.unwrap().block_on(async { timeout(PATIENCE * 4000, test).await.expect("the test hangs") })
 }
 
 /// Runs a test on real time.
-pub(super) fn real<T>(test: impl Future<Output = T>) -> T {
+pub(crate) fn real<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.unwrap().block_on(async { timeout(PATIENCE, test).await.expect("the test hangs") })
 }
 
 /// A kind of transport, as tests need it.
-pub(super) trait Wire: 'static {
+pub(crate) trait Wire: 'static {
     type Transport: Transport;
     type Raw: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// Whether identities are proved by cryptography.
@@ -98,7 +98,7 @@ pub(super) trait Wire: 'static {
 }
 
 #[derive(Default)]
-pub(super) struct Memory(pub(super) MemoryNetwork);
+pub(crate) struct Memory(pub(super) MemoryNetwork);
 
 impl Wire for Memory {
     type Transport = MemoryTransport;
@@ -123,7 +123,7 @@ impl Wire for Memory {
     }
 }
 
-pub(super) struct Tcp;
+pub(crate) struct Tcp;
 
 impl Wire for Tcp {
     type Transport = RlpxTransport;
@@ -150,38 +150,38 @@ impl Wire for Tcp {
 }
 
 /// A network of one test.
-pub(super) struct Net<W> {
-    pub(super) wire: W,
+pub(crate) struct Net<W> {
+    pub(crate) wire: W,
     tasks: TaskTracker,
 }
 
-pub(super) fn key(seed: u64) -> NodeKey {
+pub(crate) fn key(seed: u64) -> NodeKey {
     NodeKey::insecure_from_seed(seed)
 }
 
-pub(super) fn id(seed: u64) -> NodeId {
+pub(crate) fn id(seed: u64) -> NodeId {
     key(seed).id()
 }
 
 impl<W: Wire> Net<W> {
-    pub(super) fn new(wire: W) -> Self {
+    pub(crate) fn new(wire: W) -> Self {
         Self { wire, tasks: TaskTracker::new() }
     }
 
     /// A node that listens, with short waits and without bounds that a test would run into by chance.
-    pub(super) async fn builder(&self, seed: u64) -> Builder {
+    pub(crate) async fn builder(&self, seed: u64) -> Builder {
         let mut builder = Router::builder(id(seed));
         builder.transport(self.wire.listen(&key(seed)).await).seed(seed).configure(quick);
         builder
     }
 
     /// Starts a node that has the channel [`Note`], which the test holds.
-    pub(super) async fn node(&self, seed: u64) -> Node {
+    pub(crate) async fn node(&self, seed: u64) -> Node {
         self.node_to(seed, &[]).await
     }
 
     /// The same, with peers to dial.
-    pub(super) async fn node_to(&self, seed: u64, peers: &[NodeAddress]) -> Node {
+    pub(crate) async fn node_to(&self, seed: u64, peers: &[NodeAddress]) -> Node {
         let mut builder = self.builder(seed).await;
         for peer in peers {
             builder.peer(peer.clone());
@@ -191,7 +191,7 @@ impl<W: Wire> Net<W> {
     }
 
     /// Starts what was built.
-    pub(super) fn start<C>(&self, mut builder: Builder, channel: C) -> Node<C> {
+    pub(crate) fn start<C>(&self, mut builder: Builder, channel: C) -> Node<C> {
         let log = Arc::new(Log::default());
         let observed = Arc::clone(&log);
         builder.observer(move |event: &Event| observed.add(event.clone()));
@@ -203,11 +203,11 @@ impl<W: Wire> Net<W> {
     }
 
     /// Dials a node as `seed`, as a peer that the test plays from then on.
-    pub(super) async fn bare(&self, seed: u64, to: &NodeAddress) -> Result<Bare<W>, Closed> {
+    pub(crate) async fn bare(&self, seed: u64, to: &NodeAddress) -> Result<Bare<W>, Closed> {
         self.bare_with(seed, to, offer()).await
     }
 
-    pub(super) async fn bare_with(
+    pub(crate) async fn bare_with(
         &self,
         seed: u64,
         to: &NodeAddress,
@@ -220,7 +220,7 @@ impl<W: Wire> Net<W> {
     }
 
     /// Runs something beside the test, until it ends.
-    pub(super) fn beside<T: Send + 'static>(
+    pub(crate) fn beside<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<T> {
@@ -229,7 +229,7 @@ impl<W: Wire> Net<W> {
 }
 
 /// Short waits, wide bounds.
-pub(super) fn quick(config: &mut RouterConfig) {
+pub(crate) fn quick(config: &mut RouterConfig) {
     let peers = &mut config.peers;
     (peers.max_inbound, peers.max_outbound) = (Limit::Unlimited, Limit::Unlimited);
     peers.max_inbound_handshakes = 256;
@@ -245,7 +245,7 @@ pub(super) fn quick(config: &mut RouterConfig) {
 }
 
 /// What a bare peer offers.
-pub(super) fn offer() -> Offer {
+pub(crate) fn offer() -> Offer {
     Offer {
         client: "bare".into(),
         network: "peerage".into(),
@@ -256,13 +256,13 @@ pub(super) fn offer() -> Offer {
 }
 
 /// An authenticated connection whose halves the test holds.
-pub(super) struct Bare<W: Wire> {
-    pub(super) reader: <<W::Transport as Transport>::Connection as Connection>::Reader,
-    pub(super) writer: <<W::Transport as Transport>::Connection as Connection>::Writer,
+pub(crate) struct Bare<W: Wire> {
+    pub(crate) reader: <<W::Transport as Transport>::Connection as Connection>::Reader,
+    pub(crate) writer: <<W::Transport as Transport>::Connection as Connection>::Writer,
 }
 
 impl<W: Wire> Bare<W> {
-    pub(super) fn new(connection: <W::Transport as Transport>::Connection) -> Self {
+    pub(crate) fn new(connection: <W::Transport as Transport>::Connection) -> Self {
         let (reader, writer) = connection.split();
         Self { reader, writer }
     }
@@ -270,7 +270,7 @@ impl<W: Wire> Bare<W> {
 
 /// The events of a node.
 #[derive(Default)]
-pub(super) struct Log {
+pub(crate) struct Log {
     events: Mutex<Vec<Event>>,
     changed: Notify,
 }
@@ -282,7 +282,7 @@ impl Log {
     }
 
     /// Waits until `found` finds something in all that has happened.
-    pub(super) async fn wait<T>(&self, mut found: impl FnMut(&[Event]) -> Option<T>) -> T {
+    pub(crate) async fn wait<T>(&self, mut found: impl FnMut(&[Event]) -> Option<T>) -> T {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
@@ -294,13 +294,13 @@ impl Log {
     }
 
     /// How many events are of a kind.
-    pub(super) fn count(&self, of: impl Fn(&EventKind) -> bool) -> usize {
+    pub(crate) fn count(&self, of: impl Fn(&EventKind) -> bool) -> usize {
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         events.iter().filter(|event| of(&event.kind)).count()
     }
 
     /// Waits for the first attempt that failed.
-    pub(super) async fn failed(&self) -> Closed {
+    pub(crate) async fn failed(&self) -> Closed {
         let failed = |event: &Event| match &event.kind {
             EventKind::Failed { closed } => Some(closed.clone()),
             _ => None,
@@ -310,28 +310,28 @@ impl Log {
 }
 
 /// A node that runs.
-pub(super) struct Node<C = Channel<Note>> {
-    pub(super) id: NodeId,
-    pub(super) handle: RouterHandle,
-    pub(super) channel: C,
-    pub(super) updates: PeerUpdates,
+pub(crate) struct Node<C = Channel<Note>> {
+    pub(crate) id: NodeId,
+    pub(crate) handle: RouterHandle,
+    pub(crate) channel: C,
+    pub(crate) updates: PeerUpdates,
     /// Who is up, as the updates told so far.
-    pub(super) up: BTreeMap<NodeId, (ConnId, Direction)>,
-    pub(super) log: Arc<Log>,
-    pub(super) task: JoinHandle<Report>,
+    pub(crate) up: BTreeMap<NodeId, (ConnId, Direction)>,
+    pub(crate) log: Arc<Log>,
+    pub(crate) task: JoinHandle<Report>,
 }
 
 impl<C> Node<C> {
-    pub(super) fn address(&self) -> NodeAddress {
+    pub(crate) fn address(&self) -> NodeAddress {
         self.handle.addresses().remove(0)
     }
 
-    pub(super) fn endpoint(&self) -> Endpoint {
+    pub(crate) fn endpoint(&self) -> Endpoint {
         self.address().endpoint().unwrap()
     }
 
     /// Takes the next update.
-    pub(super) async fn update(&mut self) -> PeerUpdate {
+    pub(crate) async fn update(&mut self) -> PeerUpdate {
         let update = self.updates.next().await.expect("the node has ended");
         match &update {
             PeerUpdate::Up { peer, conn, direction, .. } => self.up.insert(*peer, (*conn, *direction)),
@@ -341,7 +341,7 @@ impl<C> Node<C> {
     }
 
     /// Waits until `peer` is up.
-    pub(super) async fn up(&mut self, peer: NodeId) -> ConnId {
+    pub(crate) async fn up(&mut self, peer: NodeId) -> ConnId {
         loop {
             if let Some((conn, _)) = self.up.get(&peer) {
                 return *conn;
@@ -351,14 +351,14 @@ impl<C> Node<C> {
     }
 
     /// Waits until so many peers are up.
-    pub(super) async fn up_count(&mut self, count: usize) {
+    pub(crate) async fn up_count(&mut self, count: usize) {
         while self.up.len() < count {
             self.update().await;
         }
     }
 
     /// Waits until `peer`, which was up, goes down.
-    pub(super) async fn down(&mut self, peer: NodeId) -> Closed {
+    pub(crate) async fn down(&mut self, peer: NodeId) -> Closed {
         loop {
             if let PeerUpdate::Down { peer: gone, closed, .. } = self.update().await
                 && gone == peer
@@ -369,16 +369,16 @@ impl<C> Node<C> {
     }
 
     /// Whether anybody ever came up.
-    pub(super) fn ever_up(&self) -> bool {
+    pub(crate) fn ever_up(&self) -> bool {
         self.log.count(|kind| matches!(kind, EventKind::Up { .. })) > 0
     }
 
-    pub(super) fn ended(&self, layer: Layer, label: &'static str) -> u64 {
+    pub(crate) fn ended(&self, layer: Layer, label: &'static str) -> u64 {
         self.handle.ends().get(&(layer, label)).copied().unwrap_or(0)
     }
 
     /// Shuts down, and waits until it has.
-    pub(super) async fn stop(self) -> Report {
+    pub(crate) async fn stop(self) -> Report {
         self.handle.shutdown();
         self.task.await.unwrap()
     }
@@ -386,14 +386,14 @@ impl<C> Node<C> {
 
 impl Node<Channel<Note>> {
     /// Waits for the next message, and says from whom it came.
-    pub(super) async fn hear(&mut self) -> (NodeId, Note) {
+    pub(crate) async fn hear(&mut self) -> (NodeId, Note) {
         let envelope = self.channel.recv().await.expect("the node has ended");
         (envelope.from, envelope.message)
     }
 }
 
 /// Answers each `Say` with a `Back`.
-pub(super) async fn echo(mut channel: Channel<Note>) {
+pub(crate) async fn echo(mut channel: Channel<Note>) {
     while let Some(envelope) = channel.recv().await {
         if let Note::Say { number } = envelope.message {
             channel.try_send(envelope.from, Note::Back { number }).ignore();
@@ -402,7 +402,7 @@ pub(super) async fn echo(mut channel: Channel<Note>) {
 }
 
 /// Two nodes that are up to each other; the second dialled.
-pub(super) async fn pair<W: Wire>(net: &Net<W>) -> (Node, Node) {
+pub(crate) async fn pair<W: Wire>(net: &Net<W>) -> (Node, Node) {
     let mut a = net.node(1).await;
     let mut b = net.node_to(2, &[a.address()]).await;
     a.up(b.id).await;

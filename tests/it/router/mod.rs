@@ -6,7 +6,7 @@ mod conduct;
 mod dialing;
 mod faults;
 mod hostility;
-mod kit;
+pub(crate) mod kit;
 mod liveness;
 mod network;
 mod pressure;
