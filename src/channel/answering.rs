@@ -113,9 +113,8 @@ impl Link {
         state.counters.add_dropped(DropReason::Unanswered, 1);
         if self.far_end.understands_refusals {
             let frame = Frame { channel, code, payload: Head::refusal(id) };
-            let meta = Meta::new(frame.payload.len());
-            // If there is no room the peer will time out, as it would with any other.
-            let _ = self.offer(tokio::time::Instant::now().into_std(), frame, meta);
+            // A peer that asks without end and reads nothing will time out, as it would with any other.
+            self.push_or_hold(tokio::time::Instant::now().into_std(), frame, self.answering.limit);
         }
     }
 }

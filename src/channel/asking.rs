@@ -101,23 +101,31 @@ impl Link {
         (asking.in_flight() + asking.waiting(), asking.round_trip())
     }
 
-    /// Takes the payload of an answer, or the refusal of a question, to whoever asked.
+    /// Takes the payload of an answer to whoever asked; if it `may_refuse`, a refusal as well.
     pub(super) fn answered(
         &self,
         now: Instant,
         channel: ChannelId,
         code: u8,
         payload: &Bytes,
+        may_refuse: bool,
     ) -> Result<(), AnswerFault> {
-        let malformed = |what, error: DecodeError| AnswerFault { what, detail: error.to_string() };
-        let head = Head::peek(payload).map_err(|error| malformed(Misbehaviour::MalformedMessage, error))?;
+        let Some(state) = self.channel(channel) else { return Ok(()) };
+        let malformed = |what, error: DecodeError| {
+            state.counters.add_dropped(DropReason::Malformed, 1);
+            AnswerFault { what, detail: format!("channel `{channel}`, code {code}: {error}") }
+        };
+        let head = match Head::peek(payload) {
+            Ok(Head::Refusal(_)) if !may_refuse => Err(DecodeError::Invalid("an answer is a list")),
+            head => head,
+        };
+        let head = head.map_err(|error| malformed(Misbehaviour::MalformedMessage, error))?;
         let mut asking = self.asking.lock();
         let (verdict, refused) = match head {
             Head::Body(id) => (asking.answered(now, channel, code, id), false),
             Head::Refusal(id) => (asking.refused(now, channel, id), true),
         };
         self.send_questions(asking, now);
-        let Some(state) = self.channel(channel) else { return Ok(()) };
         let (what, reason) = match verdict {
             Verdict::Matched { waiter, .. } if refused => {
                 waiter.fail(RequestError::Declined);
@@ -126,10 +134,7 @@ impl Link {
             // Decoded only now that somebody waits for it.
             Verdict::Matched { waiter, .. } => {
                 let told = (waiter.reply)(Answered::With { version: state.version, payload });
-                return told.map_err(|error| {
-                    state.counters.add_dropped(DropReason::Malformed, 1);
-                    malformed(Misbehaviour::MalformedAnswer, error)
-                });
+                return told.map_err(|error| malformed(Misbehaviour::MalformedAnswer, error));
             }
             Verdict::Late => {
                 state.counters.add_dropped(DropReason::LateAnswer, 1);

@@ -1,5 +1,6 @@
 //! What stands between all channels and one connection: its outbound queue, and how it ends.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -104,6 +105,8 @@ struct State {
     queue: FairQueue<ChannelId, Packet>,
     /// One for each channel.
     tallies: Vec<Tally>,
+    /// Refusals of the peer's questions that found no room; they are queued as soon as there is some.
+    held: VecDeque<Frame>,
     settled: bool,
     writer_waits: bool,
     end: Option<End>,
@@ -162,7 +165,8 @@ impl Link {
             debug_assert!(opened.is_ok(), "channel {} declared twice", channel.id);
         }
         let tallies = vec![Tally::default(); channels.len()];
-        let state = State { queue, tallies, settled: false, writer_waits: false, end: None };
+        let held = VecDeque::new();
+        let state = State { queue, tallies, held, settled: false, writer_waits: false, end: None };
         Self {
             conn,
             direction,
@@ -257,6 +261,34 @@ impl Link {
         (fate, matches!(pushed, Pushed::Disconnect(_)))
     }
 
+    /// Queues a frame of a few bytes, or holds it until there is room, whatever the channel's policy; never evicts
+    /// another. Of those that are held there are at most `most`; what goes beyond is lost.
+    pub(super) fn push_or_hold(&self, now: Instant, frame: Frame, most: usize) {
+        let mut state = self.lock();
+        if state.held.len() < most {
+            state.held.push_back(frame);
+            self.release(now, &mut state);
+            self.wake_writer(state);
+        }
+    }
+
+    /// Queues what was held, in its order, as far as there is room.
+    fn release(&self, now: Instant, state: &mut State) {
+        if state.queue.is_closed() {
+            state.held.clear();
+        }
+        while let Some(Frame { channel, payload, .. }) = state.held.front()
+            && state.queue.has_room(*channel, payload.len())
+            && let Some(frame) = state.held.pop_front()
+        {
+            let (id, meta) = (frame.channel, Meta::new(frame.payload.len()));
+            let pushed = state.queue.push(now, id, Packet::Frame(frame), meta);
+            if let (true, Some(channel)) = (pushed.is_queued(), self.channel(id)) {
+                channel.counters.add_accepted();
+            }
+        }
+    }
+
     /// Ends a connection whose peer takes too little of a channel with that policy.
     pub(super) fn close_for_overflow(&self) {
         let reason = DisconnectReason::PingTimeout;
@@ -322,6 +354,7 @@ impl Link {
     fn try_batch(&self, batch: &mut Vec<Packet>, max_bytes: usize) -> Option<Batch> {
         let now = tokio::time::Instant::now().into_std();
         let mut state = self.lock();
+        self.release(now, &mut state);
         let (before, mut bytes) = (state.queue.len(), 0);
         let drained = match &state.end {
             Some(End { drain_until: None, .. }) => false,

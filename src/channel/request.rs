@@ -126,8 +126,8 @@ impl<M: Message> Sender<M> {
         let asking = async {
             match to {
                 Recipients { base: Base::Local, .. } => {
-                    let answer = self.ask_locally(question, deadline).await?;
-                    Ok((self.outbox.me, answer))
+                    let answered = self.ask_locally(question, deadline).await;
+                    answered.map(|answer| (self.outbox.me, answer)).map_err(|why| self.not_asked(why))
                 }
                 to => self.ask_in_turn(to, question, deadline).await,
             }
@@ -155,12 +155,23 @@ impl<M: Message> Sender<M> {
                 }
                 Err(why) => Err(why.into()),
             };
-            match asked {
+            match asked.map_err(|why| self.not_asked(why)) {
                 Err(why) if why.leaves_hope() => last = why,
                 settled => return settled,
             }
         }
         Err(last)
+    }
+
+    /// Counts a question that was refused to be sent, and tells a closing connection from a closing node.
+    fn not_asked(&self, why: RequestError) -> RequestError {
+        if matches!(why, RequestError::Refused(_) | RequestError::NoCapacity) {
+            self.counters.add_refused();
+        }
+        match why {
+            RequestError::Refused(Refusal::NotConnected) => self.not_connected().into(),
+            why => why,
+        }
     }
 
     /// Whom to ask, in that order; those who cannot be reached come last.
@@ -185,6 +196,9 @@ impl<M: Message> Sender<M> {
         question: &Q,
         deadline: Instant,
     ) -> Result<Q::Answer, RequestError> {
+        if self.outbox.registry.is_sealed() {
+            return Err(Refusal::ShuttingDown.into());
+        }
         let channel = link.channel(M::CHANNEL).ok_or(Refusal::NoChannel)?;
         let template = Template::of(question, channel.version);
         if template.max_bytes() > M::MAX_BYTES {

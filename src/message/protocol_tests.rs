@@ -156,9 +156,16 @@ fn the_id_of_an_answer_is_read_without_the_answer() {
     for id in [0, 1, 127, 128, u64::MAX] {
         assert_eq!(Head::peek(&Head::refusal(id)), Ok(Head::Refusal(id)));
     }
-    for broken in
-        [&[][..], &[0xc0], &[0xc2, 5], &[0x81, 5], &[5, 5], &[0xc1, 0xc0], &[0x89, 1, 2, 3, 4, 5, 6, 7, 8, 9]]
-    {
+    for broken in [
+        &[][..],
+        &[0xc0],
+        &[0xc0, 5],
+        &[0xc2, 5],
+        &[0x81, 5],
+        &[5, 5],
+        &[0xc1, 0xc0],
+        &[0x89, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+    ] {
         assert!(Head::peek(broken).is_err(), "{broken:?}");
     }
 }

@@ -267,9 +267,9 @@ impl Head {
                 extra_bytes => Err(DecodeError::Trailing { extra_bytes }),
             };
         }
-        // The header alone: whether the rest is as long as it says is the decoder's to find out.
-        Header::decode(&mut input)?;
-        Ok(Self::Body(u64::decode(&mut input)?))
+        // What follows the list is the decoder's to find out.
+        let mut body = Header::decode_bytes(&mut input, true)?;
+        Ok(Self::Body(u64::decode(&mut body)?))
     }
 
     /// The payload that refuses the request `id`.

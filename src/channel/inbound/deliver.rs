@@ -26,9 +26,11 @@ impl<M: Message> InboundQueue<M> {
         payload: &Bytes,
     ) -> Delivery {
         let kind = M::kind(code);
-        let refusal = kind == Kind::Question && matches!(Head::peek(payload), Ok(Head::Refusal(_)));
+        // From nodes of other kinds a bare integer is no refusal, but a question that cannot be decoded.
+        let may_refuse = kind == Kind::Question && link.far_end.understands_refusals;
+        let refusal = may_refuse && matches!(Head::peek(payload), Ok(Head::Refusal(_)));
         if kind == Kind::Answer || refusal {
-            return match link.answered(now, M::CHANNEL, code, payload) {
+            return match link.answered(now, M::CHANNEL, code, payload, refusal) {
                 Ok(()) => Delivery::Done,
                 Err(AnswerFault { what, detail }) => Delivery::Misbehaved { what, detail },
             };

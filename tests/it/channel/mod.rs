@@ -3,4 +3,5 @@
 mod groups;
 mod local;
 mod quotas;
+mod requests;
 mod sending;
