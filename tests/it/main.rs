@@ -7,6 +7,7 @@
     reason = "where a test cannot go on, it fails"
 )]
 
+mod channel;
 #[cfg(feature = "cli")]
 mod child;
 #[cfg(feature = "cli")]

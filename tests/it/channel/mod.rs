@@ -1,0 +1,3 @@
+//! Channels: what they promise, on whole nodes.
+
+mod qos;
