@@ -20,7 +20,9 @@ peerage::protocol! {
     /// With the id and the lists' heads each payload has about 64 bytes.
     #[derive(Debug)]
     pub enum Oracle: "oracle" / 1, max 1024 {
+        /// Asks.
         0 = Ask { riddle: Bytes } -> Tell,
+        /// Answers.
         1 = answer Tell { wisdom: Bytes },
     }
 }
