@@ -83,7 +83,7 @@ async fn shares_are_fair(way: Way, inbound_overflow: Overflow) {
     let fair = ROUNDS * READ_EACH_ROUND / peers.len();
     for peer in &peers {
         let got = read.get(&peer.node.id).copied().unwrap_or(0);
-        assert!(got * 10 >= fair * 9, "{} of a fair share of {fair}: {read:?}", got);
+        assert!(got * 10 >= fair * 9, "{got} of a fair share of {fair}: {read:?}");
     }
     conserves(node, receiver, peers, inbound_overflow).await;
 }
