@@ -1,12 +1,13 @@
 //! A message's whole way: from a reactor's `send`, through the queue, RLPx and loopback TCP (or memory), to the
-//! `recv` of the reactor at the other end. Both nodes run on one thread, so the time is that of both ends together.
+//! `recv` of the reactor at the other end. Both nodes run on one thread, so the time is that of both ends together. Beside
+//! it the way from one reactor to another of the same node.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use peerage::channel::{Receiver, Sender};
+use peerage::channel::{Receiver, Recipients, Sender};
 use peerage::peer::PeerUpdate;
 use peerage::router::{Builder, RouterHandle};
 use peerage::transport::memory::MemoryNetwork;
@@ -33,6 +34,8 @@ struct Pair {
     handles: Vec<RouterHandle>,
     sender: Sender<Load>,
     receiver: Receiver<Load>,
+    /// Sends on the receiver's own node.
+    local: Sender<Load>,
     to: NodeId,
 }
 
@@ -63,7 +66,7 @@ impl Pair {
         to: NodeId,
         address: Option<NodeAddress>,
     ) -> Result<Self, Box<dyn Error>> {
-        let (_, receiver) = at_b.channel::<Load>()?.split();
+        let (local, receiver) = at_b.channel::<Load>()?.split();
         let (sender, _) = at_a.channel::<Load>()?.split();
         let listening = at_b.build()?;
         at_a.peer(address.unwrap_or_else(|| listening.handle().addresses().remove(0)));
@@ -80,7 +83,7 @@ impl Pair {
             let up = updates.next().await;
             assert!(matches!(up, Some(PeerUpdate::Up { .. })), "the nodes did not connect: {up:?}");
         });
-        Ok(Self { runtime, tasks, handles, sender, receiver, to })
+        Ok(Self { runtime, tasks, handles, sender, receiver, local, to })
     }
 
     /// Sends `count` messages and waits until all have arrived.
@@ -101,6 +104,21 @@ impl Pair {
                 }
             };
             tokio::join!(send, receive);
+        });
+        started.elapsed()
+    }
+
+    /// Delivers `count` messages within the receiver's node, one at a time.
+    #[allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+    fn deliver_locally(&mut self, count: u64, payload: &Bytes) -> Duration {
+        let Self { runtime, local, receiver, .. } = self;
+        let started = Instant::now();
+        runtime.block_on(async {
+            for _ in 0..count {
+                let sent = local.try_send(Recipients::local(), Load::Blob(payload.clone()));
+                assert!(sent.queued() == 1, "{sent}");
+                assert!(receiver.recv().await.is_some(), "the node has ended");
+            }
         });
         started.elapsed()
     }
@@ -143,5 +161,17 @@ fn channel_to_channel(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, channel_to_channel);
+/// From one reactor to another of the same node, by value.
+fn local_delivery(c: &mut Criterion) {
+    let mut pair = match Pair::new(false) {
+        Ok(pair) => pair,
+        Err(error) => return eprintln!("local_delivery: {error}"),
+    };
+    let payload = Bytes::from_static(&[7; 256]);
+    c.bench_function("local_delivery/256 B", |bencher| {
+        bencher.iter_custom(|count| pair.deliver_locally(count, &payload));
+    });
+}
+
+criterion_group!(benches, channel_to_channel, local_delivery);
 criterion_main!(benches);

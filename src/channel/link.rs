@@ -16,7 +16,9 @@ use crate::event::{Blame, Closed, DisconnectReason, Layer};
 use crate::id::{ChannelId, ConnId, Direction, NodeId};
 use crate::message::{Frame, Packet, Refusal};
 use crate::peer::Introduction;
-use crate::queue::{self, CancelId, FairQueue, FlowConfig, Meta, Pushed, QueueConfig, Quota, TokenBucket};
+use crate::queue::{
+    self, CancelId, FairQueue, FlowConfig, Meta, Pushed, QueueConfig, Quota, TokenBucket, charge,
+};
 use crate::request;
 
 /// The connection's half of a channel: version in use, and where it is counted.
@@ -339,7 +341,9 @@ impl Link {
         self.room.notified()
     }
 
-    /// Waits for packets to write, and appends them to `batch` until it holds about `max_bytes`.
+    /// Waits for packets to write, and appends them to `batch`: one, or as many as `max_bytes` hold.
+    ///
+    /// A larger one is never taken behind others. Until they are written, what is urgent goes before it.
     ///
     /// Cancel-safe: packets are taken only when the future completes.
     pub(crate) async fn next_batch(&self, batch: &mut Vec<Packet>, max_bytes: usize) -> Batch {
@@ -363,8 +367,9 @@ impl Link {
         };
         let mut taken = 0;
         while drained && bytes < max_bytes {
-            let Some(popped) = state.queue.pop(now) else { break };
-            bytes += popped.bytes.max(1);
+            let room = if batch.is_empty() { usize::MAX } else { max_bytes - bytes };
+            let Some(popped) = state.queue.pop_within(now, room) else { break };
+            bytes += charge(popped.bytes);
             if let Packet::Frame(Frame { channel, .. }) = &popped.item
                 && let Some(at) = self.position(*channel)
             {

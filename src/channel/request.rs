@@ -147,6 +147,10 @@ impl<M: Message> Sender<M> {
         question: Q,
         deadline: Instant,
     ) -> Result<(NodeId, Q::Answer), RequestError> {
+        if let Recipients { base: Base::One(peer), conditions: None } = to {
+            let link = self.link(peer)?;
+            return self.ask_peer(&link, &question, deadline).await.map(|answer| (peer, answer));
+        }
         let mut last = RequestError::NobodyToAsk;
         for candidate in self.candidates(to) {
             let asked = match candidate {
@@ -177,7 +181,6 @@ impl<M: Message> Sender<M> {
     /// Whom to ask, in that order; those who cannot be reached come last.
     fn candidates(&self, to: Recipients) -> Vec<Result<Arc<Link>, Refusal>> {
         let found = match to {
-            Recipients { base: Base::One(peer), conditions: None } => return vec![self.link(peer)],
             Recipients { base, conditions: None } => self.select(base, &Conditions::default()),
             Recipients { base, conditions: Some(conditions) } => self.select(base, &conditions),
         };

@@ -438,17 +438,19 @@ pub(super) fn has<M: Message>(link: &Link) -> bool {
 /// Encodes a message at most once for each version.
 struct Encoder<'a, M> {
     message: &'a M,
-    /// Nearly always one element.
-    encoded: Vec<(u32, Result<Bytes, Refusal>)>,
+    /// Nearly always the only one.
+    first: Option<(u32, Result<Bytes, Refusal>)>,
+    others: Vec<(u32, Result<Bytes, Refusal>)>,
 }
 
 impl<'a, M: Message> Encoder<'a, M> {
     fn new(message: &'a M) -> Self {
-        Self { message, encoded: Vec::new() }
+        Self { message, first: None, others: Vec::new() }
     }
 
     fn payload(&mut self, version: u32) -> Result<Bytes, Refusal> {
-        if let Some((_, payload)) = self.encoded.iter().find(|(known, _)| *known == version) {
+        let mut encoded = self.first.iter().chain(&self.others);
+        if let Some((_, payload)) = encoded.find(|(known, _)| *known == version) {
             return payload.clone();
         }
         let mut out = BytesMut::new();
@@ -457,7 +459,10 @@ impl<'a, M: Message> Encoder<'a, M> {
             bytes if bytes > M::MAX_BYTES => Err(Refusal::TooLarge { bytes, limit: M::MAX_BYTES }),
             _ => Ok(out.freeze()),
         };
-        self.encoded.push((version, payload.clone()));
+        match &self.first {
+            None => self.first = Some((version, payload.clone())),
+            Some(_) => self.others.push((version, payload.clone())),
+        }
         payload
     }
 }

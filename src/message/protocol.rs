@@ -422,7 +422,10 @@ pub mod support {
     use alloy_rlp::{Decodable, Encodable, Header};
 
     pub fn list_header(payload_length: usize, out: &mut BytesMut) {
-        Header { list: true, payload_length }.encode(out);
+        let header = Header { list: true, payload_length };
+        // All at once and not a byte more: an exact buffer is frozen without another allocation.
+        out.reserve(header.length() + payload_length);
+        header.encode(out);
     }
 
     pub fn length<T: Encodable>(value: &T) -> usize {

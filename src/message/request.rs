@@ -14,7 +14,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use alloy_rlp::{Decodable, Encodable, Header};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::{DecodeError, Message, Refusal};
 use crate::address::BoxFuture;
@@ -300,15 +300,19 @@ impl Template {
         let items_bytes =
             Header::decode(&mut input).and_then(|_| u64::decode(&mut input)).map(|_| input.len());
         let start = out.len() - items_bytes.unwrap_or(out.len());
-        Self { items: out.freeze().slice(start..) }
+        let mut items = out.freeze();
+        items.advance(start);
+        Self { items }
     }
 
     /// The payload of the request `id`.
     #[must_use]
     pub fn with_id(&self, id: u64) -> Bytes {
         let payload_length = id.length() + self.items.len();
-        let mut out = BytesMut::with_capacity(payload_length + MAX_HEADER_BYTES);
-        Header { list: true, payload_length }.encode(&mut out);
+        let header = Header { list: true, payload_length };
+        // Exact, so that freezing it needs no other allocation.
+        let mut out = BytesMut::with_capacity(header.length() + payload_length);
+        header.encode(&mut out);
         id.encode(&mut out);
         out.extend_from_slice(&self.items);
         out.freeze()
@@ -324,6 +328,3 @@ impl Template {
 
 /// The first byte of an RLP list is at least this.
 const EMPTY_LIST: u8 = 0xc0;
-
-/// The longest header of an RLP list.
-const MAX_HEADER_BYTES: usize = 9;

@@ -332,13 +332,22 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
     ///
     /// `None` means that nothing is queued.
     pub fn pop(&mut self, now: Instant) -> Option<Popped<K, T>> {
+        self.pop_within(now, usize::MAX)
+    }
+
+    /// As [`FairQueue::pop`], unless the next message is charged more than `max_bytes`: then it is left.
+    ///
+    /// So whoever writes several at once need not commit to a large one behind small ones: until it is taken,
+    /// a message of a class before it still goes first. A control message is taken in any case.
+    pub fn pop_within(&mut self, now: Instant, max_bytes: usize) -> Option<Popped<K, T>> {
         if let Some(Control { item, bytes, pushed_at }) = self.control.pop_front() {
             self.control_stats.on_popped(charge(bytes));
             let waited = now.saturating_duration_since(pushed_at);
             return Some(Popped { key: None, item, bytes, waited });
         }
+        // A turn that is not taken stays as it is: the deficit that covers the message is kept.
         let (flow, entry) = self.next_turn(now)?;
-        Some(self.take(now, flow, entry))
+        (self.entries[entry].charge() <= max_bytes).then(|| self.take(now, flow, entry))
     }
 
     /// Drops every queued message named `id`, and says how many there were.

@@ -54,6 +54,8 @@ pub struct ChannelStatus {
     pub received: u64,
     /// Messages that wait for the receiver.
     pub waiting: usize,
+    /// Their bytes, as the queue [charges](crate::queue::charge) them.
+    pub waiting_bytes: usize,
     /// Messages lost, by reason.
     pub dropped: Vec<(DropReason, u64)>,
 }
@@ -112,14 +114,18 @@ impl RouterHandle {
     /// The channels, in the order of their declaration.
     #[must_use]
     pub fn channels(&self) -> Vec<ChannelStatus> {
-        let status = |inbound: &Arc<dyn crate::channel::Inbound>| ChannelStatus {
-            id: inbound.spec().id,
-            accepted: inbound.counters().accepted(),
-            refused: inbound.counters().refused(),
-            sent: inbound.counters().sent(),
-            received: inbound.counters().received(),
-            waiting: inbound.depth(),
-            dropped: inbound.counters().drops().collect(),
+        let status = |inbound: &Arc<dyn crate::channel::Inbound>| {
+            let (waiting, waiting_bytes) = inbound.depth();
+            ChannelStatus {
+                id: inbound.spec().id,
+                accepted: inbound.counters().accepted(),
+                refused: inbound.counters().refused(),
+                sent: inbound.counters().sent(),
+                received: inbound.counters().received(),
+                waiting,
+                waiting_bytes,
+                dropped: inbound.counters().drops().collect(),
+            }
         };
         self.shared.inbounds.iter().map(status).collect()
     }

@@ -93,8 +93,8 @@ pub(crate) trait Inbound: Send + Sync {
     fn room(&self) -> tokio::sync::futures::Notified<'_>;
     /// Nothing more comes: the receiver ends when all is read.
     fn close(&self);
-    /// Messages that wait for the receiver.
-    fn depth(&self) -> usize;
+    /// Messages that wait for the receiver, and their charged bytes.
+    fn depth(&self) -> (usize, usize);
 }
 
 /// The queue of one receiver: a flow for each peer.
@@ -280,7 +280,8 @@ impl<M: Message> Inbound for InboundQueue<M> {
         self.readable.notify_one();
     }
 
-    fn depth(&self) -> usize {
-        self.len()
+    fn depth(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.queue.len(), state.queue.bytes())
     }
 }

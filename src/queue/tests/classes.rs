@@ -60,6 +60,23 @@ fn a_vote_in_the_high_class_is_the_very_next_pop() {
 }
 
 #[test]
+fn a_large_message_that_is_left_goes_after_a_vote_that_joins() {
+    for votes in [Priority::High, Priority::Normal] {
+        let mut busy = Busy::new(1, votes);
+        assert_eq!(busy.pop(), 0);
+        assert_eq!(busy.queue.pop_within(busy.now, MIB - 1), None);
+        assert_eq!(busy.queue.len(), 1, "it is left, not lost");
+        busy.vote();
+        let popped = busy.queue.pop_within(busy.now, MIB - 1);
+        // A class goes first at any time. Among equals the turn that was found stays with the large one.
+        assert_eq!(popped.is_some(), votes == Priority::High);
+        while busy.queue.pop_within(busy.now, MIB).is_some() {}
+        assert!(busy.queue.is_empty());
+        busy.queue.check_invariants();
+    }
+}
+
+#[test]
 fn in_one_class_a_vote_can_wait_for_a_message_of_each_bulk_flow() {
     let mut busy = Busy::new(8, Priority::Normal);
     let waits: Vec<usize> = (0..200)

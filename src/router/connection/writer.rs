@@ -8,8 +8,8 @@ use crate::event::{Blame, Closed, DisconnectReason, Layer, Side};
 use crate::message::Packet;
 use crate::transport::PacketWriter;
 
-/// A batch is written when it holds this many bytes: one system call for many small messages, and never more
-/// than one large message ahead of a message of another channel.
+/// A batch holds at most this many bytes, or one larger message alone: one system call for many small messages, and
+/// never more than this or one message ahead of an urgent one.
 const BATCH_BYTES: usize = 64 * 1024;
 
 /// Writes until the link closes and is drained, or breaks; says farewell in any case.

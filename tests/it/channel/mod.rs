@@ -2,6 +2,7 @@
 
 mod groups;
 mod local;
+mod qos;
 mod quotas;
 mod requests;
 mod sending;
