@@ -114,6 +114,9 @@ pub mod reactor;
 pub mod router;
 #[cfg(feature = "net")]
 pub mod transport;
+#[cfg(all(feature = "net", any(doc, doctest)))]
+#[doc = include_str!("../docs/tutorial.md")]
+pub mod tutorial {}
 
 pub use address::NodeAddress;
 pub use id::{NodeId, NodeKey};

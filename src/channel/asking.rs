@@ -120,16 +120,23 @@ impl Link {
         let Some(state) = self.channel(channel) else { return Ok(()) };
         let (what, reason) = match verdict {
             Verdict::Matched { waiter, .. } if refused => {
+                state.counters.add_received(payload.len());
                 waiter.fail(RequestError::Declined);
                 return Ok(());
             }
             // Decoded only now that somebody waits for it.
             Verdict::Matched { waiter, .. } => {
                 let told = (waiter.reply)(Answered::With { version: state.version, payload });
-                return told.map_err(|error| {
-                    state.counters.add_dropped(DropReason::Malformed, 1);
-                    malformed(Misbehaviour::MalformedAnswer, error)
-                });
+                return match told {
+                    Ok(()) => {
+                        state.counters.add_received(payload.len());
+                        Ok(())
+                    }
+                    Err(error) => {
+                        state.counters.add_dropped(DropReason::Malformed, 1);
+                        Err(malformed(Misbehaviour::MalformedAnswer, error))
+                    }
+                };
             }
             Verdict::Late => {
                 state.counters.add_dropped(DropReason::LateAnswer, 1);
