@@ -59,7 +59,7 @@ impl Reactor for Thermostat {
 }
 
 /// The other reactor: an async function is one too. It has a sender of the thermostat's channel.
-async fn sensor(heating: Sender<Heating>) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn sensor(heating: Sender<Heating>) -> Result<(), Box<dyn Error>> {
     for millidegrees in [21_500, 18_200] {
         heating.try_send(Recipients::local(), Heating::Measured { millidegrees }).ok()?;
         let state = heating.request(Recipients::local(), IsOn, Duration::from_secs(1)).await?;
@@ -87,5 +87,5 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let (ended, report) = tokio::join!(conversation, node.run());
     println!("clean: {}", report.clean);
-    ended.map_err(Into::into)
+    ended
 }

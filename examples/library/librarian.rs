@@ -1,4 +1,4 @@
-//! The library's reactor: its protocol and its core. The tutorial writes this file from top to bottom.
+// The library's reactor: its protocol and its core. The tutorial writes this file, and includes it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -3,6 +3,7 @@
 //! Run it with `cargo run --example library`. The reactor itself is in `librarian.rs`; `docs/tutorial.md` writes it
 //! step by step.
 
+#[allow(unreachable_pub, reason = "it is written as a module of a library would be")]
 mod librarian;
 
 use std::error::Error;
@@ -65,7 +66,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let handles = [shop.handle(), archive.handle(), reader.handle()];
     let conversation = async {
         is_done.recv().await;
-        handles.iter().for_each(|handle| handle.shutdown());
+        for handle in &handles {
+            handle.shutdown();
+        }
     };
     let (shop, archive, reader, ()) = tokio::join!(shop.run(), archive.run(), reader.run(), conversation);
     println!("clean: {}", shop.clean && archive.clean && reader.clean);

@@ -20,3 +20,4 @@ mod rlpx_corpus;
 mod router;
 mod tidy;
 mod transports;
+mod tutorial;
