@@ -24,6 +24,7 @@ over_memory!(
     answers_come_as_events_and_questions_keep_their_place_among_messages,
     a_question_without_an_answer_ends_in_its_time,
     the_end_of_the_node_ends_it_and_tells_of_questions_in_flight,
+    what_is_known_when_the_channel_ends_is_told_before,
     a_core_that_panics_ends_alone,
 );
 
@@ -160,6 +161,7 @@ impl Running {
     /// Waits until it has seen so much.
     async fn has_seen(&self, count: usize) -> Vec<Seen> {
         while self.seen().len() < count {
+            assert!(!self.task.is_finished(), "it has ended: {:?}", self.seen());
             tokio::time::advance(Duration::from_millis(1)).await;
         }
         self.seen()
@@ -294,6 +296,7 @@ async fn a_core_that_never_ceases_to_ask_and_to_send_still_hears_all_else<W: Wir
     // It gives way to this task again and again, and hears its messages meanwhile.
     let (mut rounds, said) = (0, |seen: &Seen| matches!(seen, Seen::Said(_)));
     while count(&said) < 1000 {
+        assert!(!probe.task.is_finished(), "nobody else had a turn");
         yield_now().await;
         rounds += 1;
     }
@@ -306,6 +309,7 @@ async fn a_core_that_never_ceases_to_ask_and_to_send_still_hears_all_else<W: Wir
     }
     probe.order(1).await;
     while !probe.seen().contains(&Seen::Order(1)) {
+        assert!(!probe.task.is_finished(), "its orders had no turn");
         yield_now().await;
     }
 }
@@ -395,6 +399,25 @@ async fn the_end_of_the_node_ends_it_and_tells_of_questions_in_flight<W: Wire>(n
     assert_eq!(seen.iter().filter(|seen| gone(seen)).count(), 20, "{seen:?}");
     seen.retain(|seen| !gone(seen));
     assert_eq!(seen, [Seen::Up(id(1)), Seen::Down(id(1))]);
+}
+
+async fn what_is_known_when_the_channel_ends_is_told_before<W: Wire>(net: Net<W>) {
+    let mut builder = net.builder(1).await;
+    let (channel, updates) = (builder.channel::<Quiz>().unwrap(), builder.updates());
+    assert!(net.start(builder, ()).stop().await.clean);
+    let (orders, events) = mpsc::channel(1);
+    orders.send(Event::Order(0)).await.unwrap();
+    let probe = Probe::new(|_, seen, out| {
+        if let Seen::Order(_) = seen {
+            for number in 0..20 {
+                out.request(id(9), Ask { number }, SECOND, Event::Told);
+            }
+        }
+    });
+    let core = drive(probe, channel, updates, events).await;
+    let refused = Seen::Told(Err(RequestError::Refused(Refusal::ShuttingDown)));
+    let log = core.log.lock().unwrap();
+    assert_eq!(log.iter().filter(|(_, seen)| *seen == refused).count(), 20, "{log:?}");
 }
 
 async fn a_core_that_panics_ends_alone<W: Wire>(net: Net<W>) {
