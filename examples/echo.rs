@@ -1,13 +1,17 @@
-//! The smallest reactor there is: it answers each message with the same text. Two nodes on loopback TCP.
+//! The smallest reactor there is: it answers each greeting with the same text. Two nodes on loopback TCP.
 //!
 //! Run it with `cargo run --example echo`.
 
+use std::convert::Infallible;
 use std::error::Error;
+use std::time::Instant;
 
-use peerage::channel::{Channel, PeerUpdates};
+use peerage::channel::{Envelope, Refusal};
 use peerage::peer::PeerUpdate;
+use peerage::reactor::{Outbox, Reactor, SendId, drive};
 use peerage::transport::rlpx::RlpxTransport;
-use peerage::{NodeKey, Router};
+use peerage::{NodeId, NodeKey, Router};
+use tokio::sync::{mpsc, oneshot};
 
 peerage::protocol! {
     /// What echo nodes say.
@@ -18,25 +22,41 @@ peerage::protocol! {
     }
 }
 
-/// Answers each greeting with its own text.
-async fn echo(mut channel: Channel<Echo>) {
-    while let Some(envelope) = channel.recv().await {
-        match envelope.message {
-            Echo::Say { text } => channel.try_send(envelope.from, Echo::Back { text }).ignore(),
-            Echo::Back { text } => println!("{} answered: {text}", envelope.from.short()),
-        }
-    }
+/// Greets each peer that comes up, and answers greetings.
+struct Echoer {
+    /// Takes the first answer.
+    first: Option<oneshot::Sender<String>>,
 }
 
-/// Greets each peer that comes up, and returns the first answer.
-async fn greet(mut channel: Channel<Echo>, mut updates: PeerUpdates) -> Option<String> {
-    loop {
-        if let PeerUpdate::Up { peer, .. } = updates.next().await? {
-            channel.try_send(peer, Echo::Say { text: "hello".into() }).ignore();
-            if let Echo::Back { text } = channel.recv().await?.message {
-                return Some(text);
+impl Reactor for Echoer {
+    type Message = Echo;
+    type Event = Infallible;
+
+    fn on_peer(&mut self, _now: Instant, update: &PeerUpdate, out: &mut Outbox<Self>) {
+        if let PeerUpdate::Up { peer, .. } = update {
+            println!("{} is up", peer.short());
+            out.send(*peer, Echo::Say { text: "hello".into() });
+        }
+    }
+
+    fn on_message(&mut self, _now: Instant, envelope: Envelope<Echo>, out: &mut Outbox<Self>) {
+        match envelope.message {
+            Echo::Say { text } => drop(out.send(envelope.from, Echo::Back { text })),
+            Echo::Back { text } => {
+                if let Some(first) = self.first.take() {
+                    // Nobody may be waiting any more.
+                    let _ = first.send(format!("{} answered: {text}", envelope.from.short()));
+                }
             }
         }
+    }
+
+    fn on_event(&mut self, _now: Instant, event: Infallible, _out: &mut Outbox<Self>) {
+        match event {}
+    }
+
+    fn on_refused(&mut self, _: Instant, _: SendId, to: NodeId, why: Refusal, _: &mut Outbox<Self>) {
+        println!("{} did not get a word: {why}", to.short());
     }
 }
 
@@ -44,27 +64,32 @@ async fn greet(mut channel: Channel<Echo>, mut updates: PeerUpdates) -> Option<S
 async fn main() -> Result<(), Box<dyn Error>> {
     // Keys from numbers are for examples only: anybody can derive them.
     let (alice, bob) = (NodeKey::insecure_from_seed(1), NodeKey::insecure_from_seed(2));
+    let (first, answer) = oneshot::channel();
+    // Nobody gives these reactors orders.
+    let [(_, for_alice), (_, for_bob)] = [mpsc::channel(1), mpsc::channel(1)];
 
     let mut builder = Router::builder(alice.id());
     builder.transport(RlpxTransport::bind(alice, "127.0.0.1:0".parse()?).await?);
-    let channel = builder.channel::<Echo>()?;
-    builder.reactor("echo", echo(channel));
-    let answering = builder.build()?;
-    let address = answering.handle().addresses().remove(0);
+    let (channel, updates) = (builder.channel()?, builder.updates());
+    builder.reactor("echo", drive(Echoer { first: None }, channel, updates, for_alice));
+    let listening = builder.build()?;
+    let address = listening.handle().addresses().remove(0);
 
     let mut builder = Router::builder(bob.id());
     builder.transport(RlpxTransport::dial_only(bob)).peer(address);
-    let (channel, updates) = (builder.channel::<Echo>()?, builder.updates());
-    let asking = builder.build()?;
+    let (channel, updates) = (builder.channel()?, builder.updates());
+    builder.reactor("echo", drive(Echoer { first: Some(first) }, channel, updates, for_bob));
+    let dialing = builder.build()?;
 
-    let (answering_handle, asking_handle) = (answering.handle(), asking.handle());
+    let handles = [listening.handle(), dialing.handle()];
     let conversation = async {
-        let answer = greet(channel, updates).await;
-        asking_handle.shutdown();
-        answering_handle.shutdown();
+        let answer = answer.await;
+        for handle in &handles {
+            handle.shutdown();
+        }
         answer
     };
-    let (answer, _, _) = tokio::join!(conversation, answering.run(), asking.run());
-    println!("the answer was {answer:?}");
+    let (answer, _, _) = tokio::join!(conversation, listening.run(), dialing.run());
+    println!("{}", answer?);
     Ok(())
 }

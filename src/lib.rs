@@ -7,25 +7,59 @@
 //! and evict.
 //!
 //! ```
-//! use peerage::channel::Channel;
+//! use std::time::{Duration, Instant};
+//!
+//! use peerage::NodeId;
+//! use peerage::channel::{Envelope, Refusal, RequestError};
+//! use peerage::peer::PeerUpdate;
+//! use peerage::reactor::{Outbox, Reactor, SendId};
 //!
 //! peerage::protocol! {
-//!     /// What echo nodes say.
-//!     pub enum Echo: "echo" / 1, max 4096 {
-//!         0 = Say { text: String },
-//!         1 = Back { text: String },
+//!     /// What greeters say.
+//!     pub enum Greeting: "greeting" / 1, max 4096 {
+//!         0 = Name -> IsCalled,
+//!         1 = answer IsCalled { name: String },
 //!     }
 //! }
 //!
-//! async fn echo(mut channel: Channel<Echo>) {
-//!     while let Some(envelope) = channel.recv().await {
-//!         match envelope.message {
-//!             Echo::Say { text } => channel.try_send(envelope.from, Echo::Back { text }).ignore(),
-//!             Echo::Back { text } => println!("{} answered: {text}", envelope.from.short()),
+//! /// Asks each peer for its name.
+//! struct Greeter { name: String }
+//!
+//! impl Reactor for Greeter {
+//!     type Message = Greeting;
+//!     type Event = (NodeId, Result<IsCalled, RequestError>);
+//!
+//!     fn on_peer(&mut self, _now: Instant, update: &PeerUpdate, out: &mut Outbox<Self>) {
+//!         if let PeerUpdate::Up { peer, .. } = *update {
+//!             out.request(peer, Name, Duration::from_secs(5), move |answer| (peer, answer));
 //!         }
+//!     }
+//!
+//!     fn on_message(&mut self, _now: Instant, envelope: Envelope<Greeting>, _out: &mut Outbox<Self>) {
+//!         match envelope.message {
+//!             // If the answer finds no room, the peer hears that it is refused.
+//!             Greeting::Name(request) => {
+//!                 let _ = request.responder.try_answer(IsCalled { name: self.name.clone() });
+//!             }
+//!         }
+//!     }
+//!
+//!     fn on_event(&mut self, _now: Instant, (peer, answer): Self::Event, _out: &mut Outbox<Self>) {
+//!         match answer {
+//!             Ok(IsCalled { name }) => println!("{} is called {name}", peer.short()),
+//!             Err(why) => println!("{} did not say its name: {why}", peer.short()),
+//!         }
+//!     }
+//!
+//!     fn on_refused(&mut self, _: Instant, _: SendId, _: NodeId, _: Refusal, _: &mut Outbox<Self>) {
+//!         // It sends no messages, only questions.
 //!     }
 //! }
 //! ```
+//!
+//! This is the recommended shape of a [`reactor`]: a synchronous core, which is tested without a runtime and run by
+//! [`drive`](reactor::drive()). The [`tutorial`] builds one from nothing. Any async function that owns a channel is a
+//! reactor as well.
 //!
 //! # A node
 //!
@@ -114,6 +148,9 @@ pub mod reactor;
 pub mod router;
 #[cfg(feature = "net")]
 pub mod transport;
+#[cfg(all(feature = "net", any(doc, doctest)))]
+#[doc = include_str!("../docs/tutorial.md")]
+pub mod tutorial {}
 
 pub use address::NodeAddress;
 pub use id::{NodeId, NodeKey};

@@ -128,13 +128,16 @@ impl Link {
         self.send_questions(asking, now);
         let (what, reason) = match verdict {
             Verdict::Matched { waiter, .. } if refused => {
+                state.counters.add_received(payload.len());
                 waiter.fail(RequestError::Declined);
                 return Ok(());
             }
             // Decoded only now that somebody waits for it.
             Verdict::Matched { waiter, .. } => {
                 let told = (waiter.reply)(Answered::With { version: state.version, payload });
-                return told.map_err(|error| malformed(Misbehaviour::MalformedAnswer, error));
+                told.map_err(|error| malformed(Misbehaviour::MalformedAnswer, error))?;
+                state.counters.add_received(payload.len());
+                return Ok(());
             }
             Verdict::Late => {
                 state.counters.add_dropped(DropReason::LateAnswer, 1);

@@ -132,7 +132,7 @@ impl ChannelCounters {
         self.sent_bytes.load(Relaxed)
     }
 
-    /// Messages queued for the receiver.
+    /// Messages queued for the receiver, and answers taken to whoever asked.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.received.load(Relaxed)

@@ -12,6 +12,9 @@
 //! ([`Outcome`]); what is lost later is counted by [`DropReason`]. A receiver that never reads fills its own
 //! queue and harms no other channel.
 //!
+//! What a channel refuses at compile time is shown, each case beside its correct twin, in the
+//! [tutorial](crate::tutorial#what-the-compiler-refuses).
+//!
 //! Not provided: delivery receipts, retransmission, order between channels.
 
 mod answering;

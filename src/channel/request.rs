@@ -148,8 +148,8 @@ impl<M: Message> Sender<M> {
         deadline: Instant,
     ) -> Result<(NodeId, Q::Answer), RequestError> {
         if let Recipients { base: Base::One(peer), conditions: None } = to {
-            let link = self.link(peer)?;
-            return self.ask_peer(&link, &question, deadline).await.map(|answer| (peer, answer));
+            let asked = async { self.ask_peer(&self.link(peer)?, &question, deadline).await };
+            return asked.await.map(|answer| (peer, answer)).map_err(|why| self.not_asked(why));
         }
         let mut last = RequestError::NobodyToAsk;
         for candidate in self.candidates(to) {

@@ -11,6 +11,7 @@
 mod closed;
 mod misbehaviour;
 
+#[cfg(feature = "net")]
 pub(crate) use closed::harmless;
 pub use closed::{Blame, Closed, DisconnectReason, Fault, Layer, Side};
 pub use misbehaviour::Misbehaviour;

@@ -1,32 +1,28 @@
 //! Measures the round trip to every peer: a question and its answer over a channel of their own.
 //!
-//! Each peer has at most one question in flight, so the reactor's memory is bounded by the peers. A
-//! question that is not answered before the next is due is reported as lost; an answer to no question is
-//! reported to the peer manager.
+//! Each peer has at most one question in flight, since a question waits no longer than until the next one. What
+//! became of each is told; an answer that nobody asked for is the connection's business, and reported by it.
 //!
 //! It judges nobody by the time that an answer took, and ends no connection for a lost one: the keep-alive of the
 //! connection does that.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
-
-use crate::channel::{Channel, Envelope, PeerUpdates};
-use crate::event::Misbehaviour;
+use super::{Outbox, Reactor, SendId};
+use crate::channel::{Envelope, Refusal};
 use crate::id::NodeId;
 use crate::message::Message;
 use crate::peer::PeerUpdate;
 
 crate::protocol! {
     /// What ping reactors say.
-    #[derive(Debug, Clone, PartialEq, Eq)]
+    #[derive(Debug)]
     pub enum Ping: "ping" / 1, max 64 {
-        /// Asks for a [`Ping::Answer`] with the same id.
-        0 = Question { id: u64 },
-        /// Answers the question with this id.
-        1 = Answer { id: u64 },
+        /// Wants an answer and nothing else.
+        0 = Question -> Answer,
+        /// Answers.
+        1 = answer Answer,
     }
 }
 
@@ -35,97 +31,176 @@ crate::protocol! {
 pub enum Measured {
     /// It was answered after this time.
     RoundTrip(Duration),
-    /// It was not answered before the next was due, or could not be sent.
+    /// It was not answered before the next was due, could not be sent, or its peer went.
     Lost,
 }
 
-/// The reactor's state: whom it asks, and what it waits for.
-struct Pinger<F> {
-    channel: Channel<Ping>,
-    /// Peers that are up, each with its open question.
-    peers: BTreeMap<NodeId, Option<(u64, Instant)>>,
-    next_id: u64,
-    measured: F,
+/// What a pinger is told beside messages and peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// From the application: ask no more, but go on answering.
+    Quiet,
+    /// A question ended.
+    Ended {
+        /// Who was asked.
+        peer: NodeId,
+        /// When.
+        asked: Instant,
+        /// Whether there was an answer.
+        answered: bool,
+    },
 }
 
-/// Asks every peer each `every` (at least 1 ms), answers their questions, and tells `measured` what it finds.
-///
-/// Once `quiet` is cancelled it asks no more, but goes on answering. Ends with the node.
-///
-/// # Cancel safety
-///
-/// Dropping it forgets the questions in flight and nothing else.
-pub async fn run(
-    channel: Channel<Ping>,
-    mut updates: PeerUpdates,
+/// Asks every peer in turn, answers their questions, and tells what it finds.
+pub struct Pinger<F> {
     every: Duration,
-    quiet: CancellationToken,
-    measured: impl FnMut(NodeId, Measured) + Send,
-) {
-    let mut pinger = Pinger { channel, peers: BTreeMap::new(), next_id: 0, measured };
-    let mut tick = interval(every.max(Duration::from_millis(1)));
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            biased;
-            update = updates.next() => match update {
-                Some(update) => pinger.on_update(&update),
-                None => return,
-            },
-            _ = tick.tick(), if !quiet.is_cancelled() => pinger.on_tick(Instant::now()),
-            message = pinger.channel.recv() => match message {
-                Some(message) => pinger.on_message(message, Instant::now()),
-                None => return,
-            },
-        }
+    measured: F,
+    /// Those who are up and have the channel.
+    peers: BTreeSet<NodeId>,
+    /// When to ask them next. Kept when all have gone, so that one who comes back at once is not asked sooner.
+    next: Option<Instant>,
+    quiet: bool,
+}
+
+impl<F: FnMut(NodeId, Measured) + Send + 'static> Pinger<F> {
+    /// Makes one that asks each peer each `every` (at least 1 ms) and tells `measured` what became of it.
+    pub fn new(every: Duration, measured: F) -> Self {
+        let every = every.max(Duration::from_millis(1));
+        Self { every, measured, peers: BTreeSet::new(), next: None, quiet: false }
     }
 }
 
-impl<F: FnMut(NodeId, Measured) + Send> Pinger<F> {
-    fn on_update(&mut self, update: &PeerUpdate) {
+impl<F: FnMut(NodeId, Measured) + Send + 'static> Reactor for Pinger<F> {
+    type Message = Ping;
+    type Event = Event;
+
+    fn on_peer(&mut self, now: Instant, update: &PeerUpdate, _out: &mut Outbox<Self>) {
         match update {
-            PeerUpdate::Up { peer, .. } => {
-                if update.version_of(Ping::CHANNEL).is_some() {
-                    self.peers.insert(*peer, None);
-                }
+            PeerUpdate::Up { peer, .. } if update.version_of(Ping::CHANNEL).is_some() => {
+                self.peers.insert(*peer);
+                self.next.get_or_insert(now);
             }
+            PeerUpdate::Up { .. } => {}
             PeerUpdate::Down { peer, .. } => {
                 self.peers.remove(peer);
             }
         }
     }
 
-    fn on_tick(&mut self, now: Instant) {
-        for (peer, open) in &mut self.peers {
-            if open.take().is_some() {
-                (self.measured)(*peer, Measured::Lost);
-            }
-            self.next_id += 1;
-            match self.channel.try_send(*peer, Ping::Question { id: self.next_id }).ok() {
-                Ok(_) => *open = Some((self.next_id, now)),
-                Err(_) => (self.measured)(*peer, Measured::Lost),
+    fn on_message(&mut self, _now: Instant, envelope: Envelope<Ping>, _out: &mut Outbox<Self>) {
+        match envelope.message {
+            Ping::Question(request) => {
+                // A peer that cannot take our answer counts its question as lost.
+                let _ = request.responder.try_answer(Answer);
             }
         }
     }
 
-    fn on_message(&mut self, Envelope { from, conn, message }: Envelope<Ping>, now: Instant) {
-        match message {
-            // A peer that cannot take our answer will count its question as lost.
-            Ping::Question { id } => self.channel.try_send(from, Ping::Answer { id }).ignore(),
-            Ping::Answer { id } => match self.peers.get_mut(&from) {
-                Some(open) if open.is_some_and(|(asked, _)| asked == id) => {
-                    if let Some((_, asked_at)) = open.take() {
-                        (self.measured)(from, Measured::RoundTrip(now - asked_at));
-                    }
-                }
-                // Late by one question, or from a peer that has just gone: nobody's fault.
-                _ if id <= self.next_id => {}
-                _ => {
-                    // If the report finds no room, the next such answer makes another.
-                    let what = Misbehaviour::UnaskedAnswer;
-                    let _ = self.channel.sender().report(from, conn, what, "its id was never used");
-                }
-            },
+    fn on_event(&mut self, now: Instant, event: Event, _out: &mut Outbox<Self>) {
+        match event {
+            Event::Quiet => self.quiet = true,
+            Event::Ended { peer, asked, answered: true } => {
+                (self.measured)(peer, Measured::RoundTrip(now.saturating_duration_since(asked)));
+            }
+            Event::Ended { peer, answered: false, .. } => (self.measured)(peer, Measured::Lost),
         }
+    }
+
+    fn on_timeout(&mut self, now: Instant, out: &mut Outbox<Self>) {
+        for &peer in &self.peers {
+            out.request(peer, Question, self.every, move |answer| Event::Ended {
+                peer,
+                asked: now,
+                answered: answer.is_ok(),
+            });
+        }
+        self.next = now.checked_add(self.every);
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.next.filter(|_| !self.quiet && !self.peers.is_empty())
+    }
+
+    fn on_refused(&mut self, _: Instant, _: SendId, _: NodeId, _: Refusal, _: &mut Outbox<Self>) {
+        // It sends nothing but questions and answers, and what becomes of those is known elsewhere.
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::{Recipients, RequestError};
+    use crate::id::NodeKey;
+    use crate::reactor::testing;
+
+    const EVERY: Duration = Duration::from_millis(50);
+
+    type Told = std::sync::Arc<std::sync::Mutex<Vec<(NodeId, Measured)>>>;
+
+    fn id(seed: u64) -> NodeId {
+        NodeKey::insecure_from_seed(seed).id()
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "there is no other way to make an instant to count from")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    fn pinger() -> (Pinger<impl FnMut(NodeId, Measured) + Send + 'static>, Told) {
+        let told = Told::default();
+        let tell = Told::clone(&told);
+        (Pinger::new(EVERY, move |peer, what| tell.lock().unwrap().push((peer, what))), told)
+    }
+
+    #[test]
+    fn each_peer_with_the_channel_is_asked_at_once_and_then_in_time() {
+        let ((mut core, told), mut out, t) = (pinger(), Outbox::new(), start());
+        assert_eq!(core.next_timeout(), None);
+        core.on_peer(t, &testing::up::<crate::reactor::chat::Chat>(id(3), 3), &mut out);
+        assert_eq!(core.next_timeout(), None, "it lacks the channel");
+        core.on_peer(t, &testing::up::<Ping>(id(1), 1), &mut out);
+        core.on_peer(t, &testing::up::<Ping>(id(2), 2), &mut out);
+        assert!(out.is_empty());
+        assert_eq!(core.next_timeout(), Some(t));
+
+        core.on_timeout(t, &mut out);
+        let first = out.take_request::<Question>().unwrap();
+        let second = out.take_request::<Question>().unwrap();
+        assert!(out.is_empty());
+        let mut asked = [id(1), id(2)];
+        asked.sort();
+        assert_eq!([&first.to, &second.to], [&Recipients::from(asked[0]), &Recipients::from(asked[1])]);
+        assert_eq!(first.within, EVERY, "no longer than until the next question");
+        assert_eq!(core.next_timeout(), Some(t + EVERY));
+
+        let later = t + Duration::from_millis(7);
+        core.on_event(later, first.answer(asked[0], Answer), &mut out);
+        core.on_event(later, second.fail(RequestError::PeerGone), &mut out);
+        let measured = [Measured::RoundTrip(Duration::from_millis(7)), Measured::Lost];
+        assert_eq!(*told.lock().unwrap(), [(asked[0], measured[0]), (asked[1], measured[1])]);
+    }
+
+    #[test]
+    fn it_answers_and_goes_quiet_but_answers_still() {
+        let ((mut core, _told), mut out, t) = (pinger(), Outbox::new(), start());
+        core.on_peer(t, &testing::up::<Ping>(id(1), 1), &mut out);
+        core.on_event(t, Event::Quiet, &mut out);
+        assert_eq!(core.next_timeout(), None);
+        let (envelope, reply) = testing::question(id(1), 1, Question);
+        core.on_message(t, envelope, &mut out);
+        assert_eq!(reply.take(), Some(Answer));
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn nobody_is_asked_who_has_gone() {
+        let ((mut core, _told), mut out, t) = (pinger(), Outbox::new(), start());
+        core.on_peer(t, &testing::up::<Ping>(id(1), 1), &mut out);
+        core.on_timeout(t, &mut out);
+        assert!(out.take_request::<Question>().is_some());
+        core.on_peer(t, &testing::down(id(1), 1), &mut out);
+        assert_eq!(core.next_timeout(), None);
+        core.on_peer(t, &testing::up::<Ping>(id(1), 2), &mut out);
+        assert_eq!(core.next_timeout(), Some(t + EVERY), "not sooner for having been away");
     }
 }

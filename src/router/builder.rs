@@ -187,16 +187,12 @@ impl Builder {
         self
     }
 
-    /// Runs `reactor` beside the router, under a name for events. Its panic ends it alone.
+    /// Runs `reactor` beside the router, under a name for events. Its panic ends it alone; what it returns is dropped.
     ///
     /// It should return when its channel or its updates end: one that has not by the drain timeout after the last
     /// connection is dropped, and [`Report::clean`](super::Report::clean) is then false.
-    pub fn reactor(
-        &mut self,
-        name: impl Into<String>,
-        reactor: impl Future<Output = ()> + Send + 'static,
-    ) -> &mut Self {
-        self.reactors.push((name.into(), Box::pin(reactor)));
+    pub fn reactor(&mut self, name: impl Into<String>, reactor: impl Future + Send + 'static) -> &mut Self {
+        self.reactors.push((name.into(), Box::pin(async move { drop(reactor.await) })));
         self
     }
 

@@ -50,7 +50,7 @@ pub struct ChannelStatus {
     pub refused: u64,
     /// Messages written to connections.
     pub sent: u64,
-    /// Messages queued for the receiver.
+    /// Messages queued for the receiver, and answers taken to whoever asked.
     pub received: u64,
     /// Messages that wait for the receiver.
     pub waiting: usize,

@@ -21,3 +21,4 @@ mod rlpx_corpus;
 mod router;
 mod tidy;
 mod transports;
+mod tutorial;

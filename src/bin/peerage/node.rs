@@ -10,14 +10,13 @@ use peerage::channel::PeerUpdates;
 use peerage::event::{DisconnectReason, Event, EventKind};
 use peerage::id::Direction;
 use peerage::peer::PeerUpdate;
-use peerage::reactor::{chat, ping};
+use peerage::reactor::{chat, drive, ping};
 use peerage::router::{Report, RouterHandle};
 use peerage::transport::DnsResolver;
 use peerage::transport::rlpx::RlpxTransport;
 use peerage::{NodeAddress, Router};
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::output::{Failure, Output, printable};
 use crate::{interrupted, key};
@@ -61,13 +60,12 @@ pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failu
     let first_number = getrandom::u64().map_err(|error| Failure::failed(error.to_string()))?;
     let chat_channel = builder.channel().map_err(invalid)?;
     let ping_channel = builder.channel().map_err(invalid)?;
+    let flood = chat::Flood::new(id, first_number, move |heard| show_line(&out, &heard));
     let updates = builder.updates();
-    builder.reactor(
-        "chat",
-        chat::run(id, first_number, chat_channel, lines, move |heard| show_line(&out, &heard)),
-    );
-    builder
-        .reactor("ping", ping::run(ping_channel, updates, PING_EVERY, CancellationToken::new(), |_, _| {}));
+    builder.reactor("chat", drive(flood, chat_channel, updates, lines));
+    let (pinger, (_, no_orders)) = (ping::Pinger::new(PING_EVERY, |_, _| {}), mpsc::channel(1));
+    let updates = builder.updates();
+    builder.reactor("ping", drive(pinger, ping_channel, updates, no_orders));
     let updates = builder.updates();
     builder.reactor("peers", show_peers(out, updates));
     let router = builder.build().map_err(invalid)?;

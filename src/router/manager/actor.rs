@@ -118,6 +118,8 @@ impl ManagerActor {
             }
             Request::Established { link, reply } => {
                 let answer = self.on_established(shared, &link);
+                // `Up` is told before the connection may deliver anything.
+                self.drain_outputs(shared);
                 if let Err(Ok(())) = reply.send(answer) {
                     link.close(quitting());
                     self.on_disconnected(shared, link.conn, &quitting(), 0);

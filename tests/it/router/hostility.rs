@@ -10,7 +10,8 @@ use peerage::event::{Blame, Event, Layer, Side};
 use peerage::message::{ChannelSpec, Frame, Message, Packet};
 use peerage::peer::{PeerRecord, Store};
 use peerage::queue::Overflow;
-use peerage::reactor::chat::{self, Chat};
+use peerage::reactor::chat::{Chat, Flood};
+use peerage::reactor::drive;
 use peerage::router::{Builder, Stopped};
 use peerage::transport::{Offer, PacketReader, PacketWriter};
 use peerage::{NodeId, Router};
@@ -282,8 +283,8 @@ async fn a_receiver_with_a_backlog_lets_other_tasks_run<W: Wire>(net: Net<W>) {
 
 async fn a_flood_of_lines_does_not_silence_those_typed_here<W: Wire>(net: Net<W>) {
     let (node, _peer) = flooded(&net, 1000).await;
-    let (say, lines) = mpsc::channel(8);
-    for _ in 0..8 {
+    let (say, lines) = mpsc::channel(24);
+    for _ in 0..24 {
         say.try_send("let me speak".into()).unwrap();
     }
     let (heard, all) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Notify::new()));
@@ -297,9 +298,10 @@ async fn a_flood_of_lines_does_not_silence_those_typed_here<W: Wire>(net: Net<W>
             }
         }
     };
-    let chatting = net.beside(chat::run(id(1), 1, node.channel, lines, hear));
+    let flood = Flood::new(id(1), 1, hear);
+    let chatting = net.beside(drive(flood, node.channel, node.updates, lines));
     all.notified().await;
     chatting.abort();
     let heard = heard.lock().unwrap();
-    assert_eq!(heard.iter().position(|said| *said == 8), Some(8), "one line of ours for each of theirs");
+    assert_eq!(heard[..17], [[8; 8], [16; 8]].concat().into_iter().chain([24]).collect::<Vec<_>>());
 }

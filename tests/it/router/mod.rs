@@ -4,6 +4,7 @@
 mod admission;
 mod conduct;
 mod dialing;
+mod driven;
 mod faults;
 mod hostility;
 pub(crate) mod kit;

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use peerage::NodeId;
 use peerage::event::Misbehaviour;
-use peerage::message::{ChannelSpec, Frame, Message, Packet};
-use peerage::reactor::chat::{self, Chat, Heard, MAX_LINE_BYTES};
-use peerage::reactor::ping::{self, Measured, Ping};
+use peerage::message::{Answer as _, ChannelSpec, Frame, Head, Message, Packet, Question as _};
+use peerage::reactor::chat::{Chat, Flood, Heard, MAX_LINE_BYTES};
+use peerage::reactor::drive;
+use peerage::reactor::ping::{Answer, Measured, Ping, Pinger, Question};
 use peerage::transport::{Offer, PacketReader, PacketWriter};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::kit::{Net, Node, Note, Wire, echo, id, offer, over_both};
 
@@ -40,7 +40,8 @@ async fn pinging<W: Wire>(net: &Net<W>, seed: u64, to: &[&Node<()>]) -> (Node<()
         // Whoever reads takes what it needs; the rest may be lost.
         let _ = tell.try_send((peer, what));
     };
-    builder.reactor("ping", ping::run(channel, updates, every, CancellationToken::new(), measured));
+    let (_, no_orders) = mpsc::channel(1);
+    builder.reactor("ping", drive(Pinger::new(every, measured), channel, updates, no_orders));
     let note = builder.channel::<Note>().unwrap();
     builder.reactor("echo", echo(note));
     (net.start(builder, ()), told)
@@ -77,6 +78,22 @@ fn frame<M: Message>(message: &M) -> Packet {
     Packet::Frame(Frame { channel: M::CHANNEL, code: message.code(), payload: payload.freeze() })
 }
 
+fn answer(number: u64) -> Packet {
+    let mut payload = BytesMut::new();
+    Answer.encode(number, 1, &mut payload);
+    assert_eq!(payload, list_of(number));
+    Packet::Frame(Frame { channel: Ping::CHANNEL, code: Answer::CODE, payload: payload.freeze() })
+}
+
+/// The RLP list of one number: what questions and answers of ping have always been on the wire.
+fn list_of(number: u64) -> Bytes {
+    let digits: Vec<u8> = number.to_be_bytes().into_iter().skip_while(|digit| *digit == 0).collect();
+    let short = matches!(digits[..], [0..0x80]);
+    let head = if short { vec![] } else { vec![0x80 + u8::try_from(digits.len()).unwrap()] };
+    let body = [head, digits].concat();
+    Bytes::from([vec![0xc0 + u8::try_from(body.len()).unwrap()], body].concat())
+}
+
 async fn ping_counts_a_question_without_an_answer_as_lost<W: Wire>(net: Net<W>) {
     let (node, mut told) = pinging(&net, 1, &[]).await;
     let mut mute = net.bare_with(2, &node.address(), ping_offer()).await.unwrap();
@@ -94,10 +111,12 @@ async fn ping_asks_nobody_who_lacks_its_channel<W: Wire>(net: Net<W>) {
     let mut with = net.bare_with(3, &node.address(), ping_offer()).await.unwrap();
     for _ in 0..5 {
         let Ok(Packet::Frame(question)) = with.reader.read().await else { panic!("no question") };
-        let Ok(Ping::Question { id: number }) = Ping::decode(1, question.code, &question.payload) else {
-            panic!("{question:?}")
-        };
-        with.writer.write(&frame(&Ping::Answer { id: number })).unwrap();
+        let Ok(Head::Body(number)) = Head::peek(&question.payload) else { panic!("{question:?}") };
+        assert_eq!(
+            question,
+            Frame { channel: Ping::CHANNEL, code: Question::CODE, payload: list_of(number) }
+        );
+        with.writer.write(&answer(number)).unwrap();
         with.writer.flush().await.unwrap();
         let (peer, what) = told.recv().await.unwrap();
         assert_eq!(peer, id(3), "{what:?}");
@@ -108,11 +127,12 @@ async fn an_answer_that_nobody_asked_for_is_reported<W: Wire>(net: Net<W>) {
     let (mut node, _told) = pinging(&net, 1, &[]).await;
     let mut liar = net.bare_with(2, &node.address(), ping_offer()).await.unwrap();
     node.up(id(2)).await;
-    liar.writer.write(&frame(&Ping::Answer { id: u64::MAX })).unwrap();
+    liar.writer.write(&answer(u64::MAX)).unwrap();
     liar.writer.flush().await.unwrap();
     while liar.reader.read().await.is_ok() {}
     drop(liar);
     assert_eq!(node.down(id(2)).await.label, "misbehaved");
+    assert_eq!(node.handle.misbehaviour(), [(Misbehaviour::UnaskedAnswer, 1)]);
 }
 
 /// A node that chats: what it is given to say, and what it hears.
@@ -129,9 +149,9 @@ async fn chatting<W: Wire>(net: &Net<W>, seed: u64, to: &[&Chatting]) -> Chattin
     }
     let (say, lines) = mpsc::channel(16);
     let (tell, heard) = mpsc::channel(64);
-    let channel = builder.channel::<Chat>().unwrap();
-    let hear = move |line| tell.try_send(line).unwrap();
-    builder.reactor("chat", chat::run(id(seed), seed * 1000, channel, lines, hear));
+    let (channel, updates) = (builder.channel::<Chat>().unwrap(), builder.updates());
+    let flood = Flood::new(id(seed), seed * 1000, move |line| tell.try_send(line).unwrap());
+    builder.reactor("chat", drive(flood, channel, updates, lines));
     Chatting { node: net.start(builder, ()), say, heard }
 }
 

@@ -150,7 +150,7 @@ async fn a_reactor_that_never_ends_is_ended<W: Wire>(net: Net<W>) {
     let mut builder = net.builder(1).await;
     builder.configure(|config| config.drain_timeout = Duration::from_millis(200));
     let channel: Channel<Note> = builder.channel().unwrap();
-    builder.reactor("deaf", std::future::pending());
+    builder.reactor("deaf", std::future::pending::<()>());
     let node = net.start(builder, channel);
     let report = node.stop().await;
     assert!(!report.clean, "one task did not end by itself");

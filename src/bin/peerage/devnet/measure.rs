@@ -97,5 +97,13 @@ impl Totals {
 
 /// Whether a message so dropped was sent but not received: it is in the difference of the two already.
 fn is_in_transit(reason: DropReason) -> bool {
-    matches!(reason, DropReason::InboundFull | DropReason::Malformed | DropReason::NoReceiver)
+    matches!(
+        reason,
+        DropReason::InboundFull
+            | DropReason::Malformed
+            | DropReason::NoReceiver
+            | DropReason::OverQuota
+            | DropReason::LateAnswer
+            | DropReason::UnaskedAnswer
+    )
 }

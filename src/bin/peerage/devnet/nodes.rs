@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use peerage::id::NodeId;
 use peerage::peer::Limit;
-use peerage::reactor::{chat, ping};
+use peerage::reactor::{chat, drive, ping};
 use peerage::router::{Builder, Report, Router, RouterHandle};
 use peerage::transport::memory::MemoryNetwork;
 use peerage::transport::rlpx::RlpxTransport;
 use peerage::{NodeAddress, NodeKey};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use super::Lines;
 use super::measure::Measured;
@@ -29,7 +28,7 @@ pub(super) struct Network {
     lines: Vec<Lines>,
     said: Mutex<u64>,
     measured: Arc<Measured>,
-    quiet: CancellationToken,
+    pingers: Vec<mpsc::Sender<ping::Event>>,
     running: JoinSet<Report>,
 }
 
@@ -46,7 +45,7 @@ impl Network {
             lines: Vec::with_capacity(count),
             said: Mutex::new(0),
             measured: Arc::clone(measured),
-            quiet: CancellationToken::new(),
+            pingers: Vec::with_capacity(count),
             running: JoinSet::new(),
         };
         let mut predecessor = None;
@@ -85,13 +84,14 @@ impl Network {
         let (lines_sender, lines) = mpsc::channel(16);
         let measured = Arc::clone(&self.measured);
         let chat_channel = builder.channel().map_err(failed)?;
-        builder.reactor("chat", chat::run(id, 0, chat_channel, lines, move |_| measured.heard_line()));
+        let flood = chat::Flood::new(id, 0, move |_| measured.heard_line());
+        let updates = builder.updates();
+        builder.reactor("chat", drive(flood, chat_channel, updates, lines));
         let measured = Arc::clone(&self.measured);
         let (ping_channel, updates) = (builder.channel().map_err(failed)?, builder.updates());
-        let pinger = ping::run(ping_channel, updates, PING_EVERY, self.quiet.clone(), move |_, result| {
-            measured.ping(result);
-        });
-        builder.reactor("ping", pinger);
+        let pinger = ping::Pinger::new(PING_EVERY, move |_, result| measured.ping(result));
+        let (orders_sender, orders) = mpsc::channel(1);
+        builder.reactor("ping", drive(pinger, ping_channel, updates, orders));
         builder.observer(peerage::observe::LogObserver::of(id));
         let router = builder.build().map_err(failed)?;
         let handle = router.handle();
@@ -99,6 +99,7 @@ impl Network {
         self.running.spawn(router.run());
         self.handles.push(handle);
         self.lines.push(lines_sender);
+        self.pingers.push(orders_sender);
         address.ok_or_else(|| Failure::failed("a node has no address"))
     }
 
@@ -119,7 +120,10 @@ impl Network {
 
     /// Stops all questions and lines; answers still come.
     pub(super) fn quiet(&self) {
-        self.quiet.cancel();
+        for pinger in &self.pingers {
+            // It is the only order ever given, so there is room; a pinger that has ended is quiet.
+            let _ = pinger.try_send(ping::Event::Quiet);
+        }
     }
 
     /// Connections between the nodes, each counted once.

@@ -1,0 +1,248 @@
+//! What a core wants done, as data.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use super::contract::Reactor;
+use crate::address::BoxFuture;
+use crate::channel::{Recipients, RequestError, SendOptions, Sender};
+use crate::event::Misbehaviour;
+use crate::id::{ConnId, NodeId};
+use crate::message::Question;
+
+/// Names one message of a core, from [`Outbox::send`] to [`Reactor::on_refused`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SendId(u64);
+
+/// What a core wants done: messages to send, questions to ask, peers to report.
+///
+/// Nothing happens before the core returns; then [`drive`](super::drive()) carries it out in order. In a test nobody
+/// does, and the second half of the methods shows what is there.
+pub struct Outbox<R: Reactor> {
+    effects: VecDeque<Effect<R>>,
+    sends: u64,
+}
+
+/// A message that a core wants sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sending<M> {
+    /// Its name.
+    pub id: SendId,
+    /// To whom it goes.
+    pub to: Recipients,
+    /// The message.
+    pub message: M,
+    /// What it carries beside itself.
+    pub options: SendOptions,
+}
+
+/// A report that a core wants made; see [`Sender::report`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reported {
+    /// The peer.
+    pub peer: NodeId,
+    /// The connection on which it misbehaved.
+    pub conn: ConnId,
+    /// What it did.
+    pub what: Misbehaviour,
+    /// The circumstances in words.
+    pub detail: Cow<'static, str>,
+}
+
+pub(super) enum Effect<R: Reactor> {
+    Send(Sending<R::Message>),
+    Ask(Box<dyn Ask<R>>),
+    Report(Reported),
+}
+
+impl<R: Reactor> Outbox<R> {
+    /// Makes one that holds nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { effects: VecDeque::new(), sends: 0 }
+    }
+
+    /// Sends a message. For each recipient whose queue does not take it, [`Reactor::on_refused`] is told.
+    ///
+    /// A group may be empty; then nobody gets it, and nobody refused it.
+    pub fn send(&mut self, to: impl Into<Recipients>, message: R::Message) -> SendId {
+        self.send_with(to, message, SendOptions::new())
+    }
+
+    /// As [`Outbox::send`], for a message that carries more than itself.
+    pub fn send_with(
+        &mut self,
+        to: impl Into<Recipients>,
+        message: R::Message,
+        options: SendOptions,
+    ) -> SendId {
+        let id = SendId(self.sends);
+        self.sends += 1;
+        self.effects.push_back(Effect::Send(Sending { id, to: to.into(), message, options }));
+        id
+    }
+
+    /// Asks, and waits at most `within` for the answer; see [`Sender::request`]. What became of it comes to
+    /// [`Reactor::on_event`] as the event that `then` makes of it, exactly once, unless the node ends before.
+    ///
+    /// How many questions wait for their answers is bounded by the limits of each connection; one more than those ends
+    /// at once, as [`RequestError::NoCapacity`].
+    pub fn request<Q: Question<Protocol = R::Message>>(
+        &mut self,
+        to: impl Into<Recipients>,
+        question: Q,
+        within: Duration,
+        then: impl FnOnce(Result<Q::Answer, RequestError>) -> R::Event + Send + 'static,
+    ) {
+        self.request_any(to, question, within, |answered| then(answered.map(|(_, answer)| answer)));
+    }
+
+    /// As [`Outbox::request`], and tells who answered; see [`Sender::request_any`].
+    pub fn request_any<Q: Question<Protocol = R::Message>>(
+        &mut self,
+        to: impl Into<Recipients>,
+        question: Q,
+        within: Duration,
+        then: impl FnOnce(Result<(NodeId, Q::Answer), RequestError>) -> R::Event + Send + 'static,
+    ) {
+        let asked = Asked::<R, Q> { to: to.into(), question, within, then: Box::new(then) };
+        self.effects.push_back(Effect::Ask(Box::new(asked)));
+    }
+
+    /// Reports that a peer misbehaved on the connection `conn`; see [`Sender::report`].
+    ///
+    /// A report for which the peer manager has no room is dropped: if the peer goes on, the next one makes up for it.
+    pub fn report(
+        &mut self,
+        peer: NodeId,
+        conn: ConnId,
+        what: Misbehaviour,
+        detail: impl Into<Cow<'static, str>>,
+    ) {
+        self.effects.push_back(Effect::Report(Reported { peer, conn, what, detail: detail.into() }));
+    }
+
+    /// Whether nothing is left to do: a test that has taken all that it expects asks this last.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.effects.is_empty()
+    }
+
+    /// The messages to be sent, in order.
+    pub fn sent(&self) -> impl Iterator<Item = &Sending<R::Message>> + '_ {
+        self.effects.iter().filter_map(|effect| match effect {
+            Effect::Send(sending) => Some(sending),
+            _ => None,
+        })
+    }
+
+    /// Takes the messages to be sent, in order.
+    pub fn take_sent(&mut self) -> Vec<Sending<R::Message>> {
+        let of_messages = |effect: &mut Effect<R>| matches!(effect, Effect::Send(_));
+        let taken = self.take(of_messages).into_iter().filter_map(|effect| match effect {
+            Effect::Send(sending) => Some(sending),
+            _ => None,
+        });
+        taken.collect()
+    }
+
+    /// Takes the reports to be made, in order.
+    pub fn take_reports(&mut self) -> Vec<Reported> {
+        let of_reports = |effect: &mut Effect<R>| matches!(effect, Effect::Report(_));
+        let taken = self.take(of_reports).into_iter().filter_map(|effect| match effect {
+            Effect::Report(reported) => Some(reported),
+            _ => None,
+        });
+        taken.collect()
+    }
+
+    /// Takes the first question of this type to be asked.
+    pub fn take_request<Q: Question<Protocol = R::Message>>(&mut self) -> Option<Asked<R, Q>> {
+        let asks = |effect: &Effect<R>| match effect {
+            Effect::Ask(ask) => (&**ask as &dyn Any).is::<Asked<R, Q>>(),
+            _ => false,
+        };
+        let at = self.effects.iter().position(asks)?;
+        match self.effects.remove(at)? {
+            Effect::Ask(ask) => (ask as Box<dyn Any>).downcast().ok().map(|asked| *asked),
+            _ => None,
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Option<Effect<R>> {
+        self.effects.pop_front()
+    }
+
+    fn take(&mut self, wanted: impl FnMut(&mut Effect<R>) -> bool) -> VecDeque<Effect<R>> {
+        let mut wanted = wanted;
+        let (mut taken, mut left) = (VecDeque::new(), VecDeque::new());
+        for mut effect in self.effects.drain(..) {
+            let into = if wanted(&mut effect) { &mut taken } else { &mut left };
+            into.push_back(effect);
+        }
+        self.effects = left;
+        taken
+    }
+}
+
+impl<R: Reactor> Default for Outbox<R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A question that a core wants asked. A test takes it from the outbox and plays whoever answers.
+#[must_use = "a core that asked waits for the event that comes of it"]
+pub struct Asked<R: Reactor, Q: Question> {
+    /// Whom it is for.
+    pub to: Recipients,
+    /// What is asked.
+    pub question: Q,
+    /// How long the core is willing to wait.
+    pub within: Duration,
+    then: Then<R, Q>,
+}
+
+type Then<R, Q> =
+    Box<dyn FnOnce(Result<(NodeId, <Q as Question>::Answer), RequestError>) -> <R as Reactor>::Event + Send>;
+
+impl<R: Reactor, Q: Question> Asked<R, Q> {
+    /// Answers as `from`, and returns the event for [`Reactor::on_event`].
+    #[must_use = "the core learns of it by `on_event`"]
+    pub fn answer(self, from: NodeId, answer: Q::Answer) -> R::Event {
+        (self.then)(Ok((from, answer)))
+    }
+
+    /// Leaves it without an answer, and returns the event for [`Reactor::on_event`].
+    #[must_use = "the core learns of it by `on_event`"]
+    pub fn fail(self, why: RequestError) -> R::Event {
+        (self.then)(Err(why))
+    }
+}
+
+impl<R: Reactor, Q: Question> fmt::Debug for Asked<R, Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { to, question, within, .. } = self;
+        f.debug_struct("Asked")
+            .field("to", to)
+            .field("question", question)
+            .field("within", within)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A question whose type is forgotten, on its way to be asked.
+pub(super) trait Ask<R: Reactor>: Any + Send {
+    /// Asks; completes with the event that comes of it.
+    fn ask(self: Box<Self>, sender: Sender<R::Message>) -> BoxFuture<'static, R::Event>;
+}
+
+impl<R: Reactor, Q: Question<Protocol = R::Message>> Ask<R> for Asked<R, Q> {
+    fn ask(self: Box<Self>, sender: Sender<R::Message>) -> BoxFuture<'static, R::Event> {
+        let Self { to, question, within, then } = *self;
+        Box::pin(async move { then(sender.request_any(to, question, within).await) })
+    }
+}
