@@ -19,6 +19,7 @@
 
 mod answering;
 mod asking;
+mod cancellation;
 mod config;
 mod counters;
 mod inbound;

@@ -12,7 +12,7 @@ use super::link::Link;
 use super::options::{CancelId, SendOptions};
 use super::outcome::Fate;
 use super::recipients::{Base, Conditions, Recipients};
-use super::sender::{Cancellations, Sender};
+use super::sender::Sender;
 use crate::address::BoxFuture;
 use crate::id::NodeId;
 use crate::message::{Answer, DecodeError, Message, Port, Question, Refusal, Request, Responder, Template};
@@ -76,8 +76,7 @@ impl<M: Message> Sender<M> {
         question: Q,
         within: Duration,
     ) -> Result<Q::Answer, RequestError> {
-        let answered = self.request_any_with(to, question, within, SendOptions::new()).await;
-        answered.map(|(_, answer)| answer)
+        self.request_any(to, question, within).await.map(|(_, answer)| answer)
     }
 
     /// Asks one of `to`: of the peers that fulfil its conditions, the one with the fewest questions of this node to
@@ -101,10 +100,19 @@ impl<M: Message> Sender<M> {
         question: Q,
         within: Duration,
     ) -> Result<(NodeId, Q::Answer), RequestError> {
-        self.request_any_with(to, question, within, SendOptions::new()).await
+        // A time beyond the clock's range is no limit.
+        let deadline = Instant::now().checked_add(within).unwrap_or_else(far_future);
+        match to.into() {
+            Recipients { base: Base::Local, .. } => {
+                let answer = self.ask_locally(question, deadline).await?;
+                Ok((self.outbox.me, answer))
+            }
+            to => self.ask_in_turn(to, question, deadline).await,
+        }
     }
 
-    /// As [`Sender::request_any`], for a question that carries more than itself.
+    /// As [`Sender::request_any`], for a question that [`Sender::cancel`] can take back under this name: it then ends
+    /// with [`RequestError::Cancelled`].
     ///
     /// # Errors
     ///
@@ -113,31 +121,18 @@ impl<M: Message> Sender<M> {
     /// # Cancel safety
     ///
     /// As for [`Sender::request`].
-    pub async fn request_any_with<Q: Question<Protocol = M>>(
+    pub async fn request_any_as<Q: Question<Protocol = M>>(
         &self,
+        id: CancelId,
         to: impl Into<Recipients>,
         question: Q,
         within: Duration,
-        options: SendOptions,
     ) -> Result<(NodeId, Q::Answer), RequestError> {
-        // A time beyond the clock's range is no limit.
-        let deadline = Instant::now().checked_add(within).unwrap_or_else(far_future);
-        let to = to.into();
-        let asking = async {
-            match to {
-                Recipients { base: Base::Local, .. } => {
-                    let answered = self.ask_locally(question, deadline).await;
-                    answered.map(|answer| (self.outbox.me, answer)).map_err(|why| self.not_asked(why))
-                }
-                to => self.ask_in_turn(to, question, deadline).await,
-            }
-        };
-        let Some(id) = options.cancel else { return asking.await };
-        let watch = Watch::new(&self.outbox.cancellations, id);
+        let cancellable = self.outbox.cancellations.watch(id);
         tokio::select! {
             biased;
-            () = watch.token.cancelled() => Err(RequestError::Cancelled),
-            answered = asking => answered,
+            () = cancellable.cancelled() => Err(RequestError::Cancelled),
+            answered = self.request_any(to, question, within) => answered,
         }
     }
 
@@ -270,25 +265,6 @@ fn reply_to<A: Answer>(asker: oneshot::Sender<Result<A, RequestError>>) -> Reply
 /// As tokio does for sleeps without end: about thirty years.
 fn far_future() -> Instant {
     Instant::now() + Duration::from_secs(86_400 * 365 * 30)
-}
-
-/// Watches for the cancellation of a request.
-struct Watch<'a> {
-    cancellations: &'a Cancellations,
-    id: CancelId,
-    token: tokio_util::sync::CancellationToken,
-}
-
-impl<'a> Watch<'a> {
-    fn new(cancellations: &'a Cancellations, id: CancelId) -> Self {
-        Self { cancellations, id, token: cancellations.watch(id) }
-    }
-}
-
-impl Drop for Watch<'_> {
-    fn drop(&mut self) {
-        self.cancellations.unwatch(self.id);
-    }
 }
 
 /// One of the local requests that may wait at a time.

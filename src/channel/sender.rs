@@ -1,17 +1,15 @@
 //! The sending end of a channel.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use super::answering::Slots;
+use super::cancellation::Cancellations;
 use super::counters::ChannelCounters;
 use super::inbound::InboundQueue;
 use super::link::Link;
@@ -22,7 +20,6 @@ use super::registry::Registry;
 use crate::event::Misbehaviour;
 use crate::id::{ChannelId, ConnId, NodeId};
 use crate::message::{Frame, Message, Refusal};
-use crate::queue;
 
 /// A report that a peer misbehaved: from a reactor, or from the connection that noticed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,49 +47,6 @@ pub(crate) struct Outbox {
     /// Set when the node is built; nobody is connected before.
     pub(crate) seed: Arc<OnceLock<u64>>,
     pub(crate) cancellations: Arc<Cancellations>,
-}
-
-/// Names for what can be taken back.
-#[derive(Default)]
-pub(crate) struct Cancellations {
-    last: AtomicU64,
-    /// Requests under way that can be cancelled, and how many there are of each name.
-    requests: Mutex<BTreeMap<CancelId, (CancellationToken, usize)>>,
-}
-
-impl Cancellations {
-    pub(super) fn mint(&self) -> queue::CancelId {
-        queue::CancelId(self.last.fetch_add(1, Relaxed))
-    }
-
-    /// Is cancelled with `id`, from now on. Each call needs an [`unwatch`](Self::unwatch).
-    pub(super) fn watch(&self, id: CancelId) -> CancellationToken {
-        let mut requests = self.lock();
-        let (token, watchers) = requests.entry(id).or_default();
-        *watchers += 1;
-        token.clone()
-    }
-
-    pub(super) fn unwatch(&self, id: CancelId) {
-        let mut requests = self.lock();
-        let Some((_, watchers)) = requests.get_mut(&id) else { return };
-        *watchers -= 1;
-        if *watchers == 0 {
-            requests.remove(&id);
-        }
-    }
-
-    fn cancel(&self, id: CancelId) {
-        let token = self.lock().get(&id).map(|(token, _)| token.clone());
-        if let Some(token) = token {
-            token.cancel();
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<CancelId, (CancellationToken, usize)>> {
-        // Every change is one step of a map: a poisoned one is still whole.
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Sends the messages of one channel. Clones send on the same channel, and may be given to other reactors of the
@@ -227,15 +181,15 @@ impl<M: Message> Sender<M> {
     }
 
     /// Takes back what was sent under `id` and is still queued, for every peer and for this node's own receiver, and
-    /// says how many messages that were. Requests under `id` end with
-    /// [`RequestError::Cancelled`](super::RequestError::Cancelled).
+    /// ends the requests under `id` with [`RequestError::Cancelled`](super::RequestError::Cancelled). Says how many
+    /// messages and requests that were.
     ///
     /// O(peers x log of what is queued for each).
     pub fn cancel(&self, id: CancelId) -> usize {
-        self.outbox.cancellations.cancel(id);
+        let requests = self.outbox.cancellations.cancel(id);
         let CancelId(id) = id;
         let from_links = self.outbox.registry.all().iter().map(|link| link.cancel(id)).sum::<usize>();
-        from_links + self.local.cancel(id)
+        requests + from_links + self.local.cancel(id)
     }
 
     /// The peers that have this channel now, by identity.

@@ -319,7 +319,8 @@ fn op() -> impl Strategy<Value = Op> {
         60 => (flow(), bytes(), names).prop_map(|(flow, bytes, (ttl_ms, cancel, key))| {
             Op::Push { flow, bytes, ttl_ms, cancel, key }
         }),
-        40 => Just(Op::Pop),
+        30 => Just(Op::Pop { max_bytes: None }),
+        10 => bytes().prop_map(|most| Op::Pop { max_bytes: Some(most) }),
         12 => (flow(), spec).prop_map(|(flow, (weight, messages, kib, overflow, high))| {
             Op::Open { flow, spec: Spec { weight, messages, kib, overflow, high } }
         }),

@@ -29,7 +29,7 @@ pub(super) enum Op {
     CloseFlow { flow: u8 },
     Push { flow: u8, bytes: u32, ttl_ms: Option<u8>, cancel: Option<u8>, key: Option<u8> },
     Control { bytes: u32 },
-    Pop,
+    Pop { max_bytes: Option<u32> },
     Cancel { id: u8 },
     Advance { ms: u8 },
     Close,
@@ -78,7 +78,7 @@ pub(super) fn drive(config: QueueConfig, start: Instant, ops: &[Op]) -> FairQueu
         pair.compare(index);
     }
     while !pair.queue.is_empty() || !pair.model.is_empty() {
-        pair.apply(0, Op::Pop);
+        pair.apply(0, Op::Pop { max_bytes: None });
         pair.compare(ops.len());
     }
     pair.queue
@@ -122,7 +122,13 @@ impl Pair {
                 let outcome = queue.push_control(now, serial, bytes as usize);
                 assert_eq!(outcome, model.control(now, serial, bytes as usize), "{serial}: control");
             }
-            Op::Pop => assert_eq!(queue.pop(now), model.pop(now), "{serial}: pop"),
+            Op::Pop { max_bytes: None } => {
+                assert_eq!(queue.pop(now), model.pop(now, usize::MAX), "{serial}: pop");
+            }
+            Op::Pop { max_bytes: Some(most) } => {
+                let most = most as usize;
+                assert_eq!(queue.pop_within(now, most), model.pop(now, most), "{serial}: pop within {most}");
+            }
             Op::Cancel { id } => {
                 let id = CancelId(id.into());
                 assert_eq!(queue.cancel(id), model.cancel(id), "{serial}: cancel");

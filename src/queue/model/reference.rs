@@ -155,7 +155,7 @@ impl Model {
     }
 
     /// Deficit round robin as in the paper: one turn after another, however many it takes.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<Popped<u8, u64>> {
+    pub(super) fn pop(&mut self, now: Instant, max_bytes: usize) -> Option<Popped<u8, u64>> {
         if !self.control.is_empty() {
             let item = self.control.remove(0);
             return Some(self.popped(now, None, &item));
@@ -176,6 +176,9 @@ impl Model {
                 flow.deficit += QUANTUM_BYTES * flow.config.weight() as usize;
             }
             if charge(head.meta.bytes) <= flow.deficit {
+                if charge(head.meta.bytes) > max_bytes {
+                    return None;
+                }
                 flow.deficit -= charge(head.meta.bytes);
                 flow.items.remove(0);
                 self.settle();

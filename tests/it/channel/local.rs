@@ -310,11 +310,10 @@ fn a_local_question_is_taken_back_by_its_name() {
     paused(async {
         let (sender, _receiver) = asking(2).split();
         let name = sender.cancel_id();
-        let options = SendOptions::new().cancel_by(name);
-        let asked = sender.request_any_with(Recipients::local(), Double { number: 1 }, LONG, options);
+        let asked = sender.request_any_as(name, Recipients::local(), Double { number: 1 }, LONG);
         let mut asked = Box::pin(asked);
         assert!(futures::poll!(&mut asked).is_pending());
-        sender.cancel(name);
+        assert_eq!(sender.cancel(name), 1);
         assert_eq!(asked.await.map(drop), Err(RequestError::Cancelled));
     });
 }

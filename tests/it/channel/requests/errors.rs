@@ -1,6 +1,6 @@
 //! Every way in which a request fails.
 
-use peerage::channel::{Refusal, SendOptions};
+use peerage::channel::Refusal;
 use tokio::time::Instant;
 
 use super::*;
@@ -232,16 +232,13 @@ async fn a_request_is_cancelled_by_its_name<W: Wire>(net: Net<W>) {
     let (asker, mut peer) = with_bare(&net, |_| {}).await;
     let sender = asker.sender();
     let (name, another) = (sender.cancel_id(), sender.cancel_id());
-    let ask = |number, name| {
-        let options = SendOptions::new().cancel_by(name);
-        Box::pin(sender.request_any_with(id(2), double(number), LONG, options))
-    };
+    let ask = |number, name| Box::pin(sender.request_any_as(name, id(2), double(number), LONG));
     let (mut written, mut unwritten, mut kept) = (ask(1, name), ask(2, name), ask(3, another));
     assert!(begin(&mut written).await.is_pending());
     assert_eq!(peer.reads(0).await[..], [0xc2, 1, 1]);
     assert!(begin(&mut unwritten).await.is_pending());
     assert!(begin(&mut kept).await.is_pending());
-    sender.cancel(name);
+    assert_eq!(sender.cancel(name), 2);
     assert_eq!(written.await, Err(RequestError::Cancelled));
     assert_eq!(unwritten.await, Err(RequestError::Cancelled));
     // The second never comes: it was taken out of the queue.
