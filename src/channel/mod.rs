@@ -21,6 +21,7 @@ mod answering;
 mod asking;
 mod config;
 mod counters;
+mod encoder;
 mod inbound;
 mod link;
 mod options;
@@ -29,6 +30,7 @@ mod receiver;
 mod recipients;
 mod registry;
 mod request;
+mod selecting;
 mod sender;
 mod updates;
 
