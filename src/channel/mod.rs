@@ -52,6 +52,8 @@ pub(crate) use registry::Registry;
 pub(crate) use sender::Outbox;
 pub(crate) use updates::SharedUpdates;
 
+use std::fmt;
+
 use crate::message::Message;
 
 /// Both ends of a reactor's conversation with its like on other nodes.
@@ -60,6 +62,12 @@ use crate::message::Message;
 pub struct Channel<M: Message> {
     sender: Sender<M>,
     receiver: Receiver<M>,
+}
+
+impl<M: Message> fmt::Debug for Channel<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("sender", &self.sender).field("receiver", &self.receiver).finish()
+    }
 }
 
 impl<M: Message> Channel<M> {

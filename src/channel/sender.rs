@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -116,6 +117,16 @@ impl<M: Message> Clone for Sender<M> {
             local_requests: Arc::clone(&self.local_requests),
             lots: Arc::clone(&self.lots),
         }
+    }
+}
+
+impl<M: Message> fmt::Debug for Sender<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("channel", &M::CHANNEL)
+            .field("me", &self.outbox.me)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
     }
 }
 

@@ -58,6 +58,17 @@ pub(super) enum Effect<R: Reactor> {
     Report(Reported),
 }
 
+impl<R: Reactor> fmt::Debug for Outbox<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = self.effects.iter().map(|effect| match effect {
+            Effect::Send(_) => "send",
+            Effect::Ask(_) => "ask",
+            Effect::Report(_) => "report",
+        });
+        f.debug_list().entries(kinds).finish()
+    }
+}
+
 impl<R: Reactor> Outbox<R> {
     /// Makes one that holds nothing.
     #[must_use]

@@ -1,5 +1,6 @@
 //! Declares a node: its transports, channels, reactors and peers.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -85,6 +86,16 @@ pub struct Builder {
     outbox: Outbox,
     reports: mpsc::Receiver<BehaviourReport>,
     updates: Arc<SharedUpdates>,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("id", &self.id)
+            .field("config", &self.config)
+            .field("peers", &self.peers)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Builder {

@@ -1,5 +1,6 @@
 //! Watches and commands a running node.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::events::Ends;
@@ -64,6 +65,12 @@ pub struct ChannelStatus {
 #[derive(Clone)]
 pub struct RouterHandle {
     shared: Arc<Shared>,
+}
+
+impl fmt::Debug for RouterHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouterHandle").field("id", &self.shared.id).finish_non_exhaustive()
+    }
 }
 
 impl RouterHandle {
