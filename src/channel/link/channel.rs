@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_message_that_is_put_off_is_charged_once() {
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let flow = FlowConfig::new(1, 1, 1024, Overflow::Wait).unwrap();
         let meter = Meter::new(Quota::new(1, 2).unwrap(), now);
         let channel = LinkChannel {
