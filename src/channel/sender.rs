@@ -28,6 +28,7 @@ use crate::queue;
 
 /// A report that a peer misbehaved: from a reactor, or from the connection that noticed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BehaviourReport {
     /// The peer.
     pub peer: NodeId,

@@ -28,6 +28,7 @@ pub struct Outbox<R: Reactor> {
 
 /// A message that a core wants sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sending<M> {
     /// Its name.
     pub id: SendId,
@@ -41,6 +42,7 @@ pub struct Sending<M> {
 
 /// A report that a core wants made; see [`Sender::report`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reported {
     /// The peer.
     pub peer: NodeId,

@@ -19,6 +19,7 @@ pub struct Stopped;
 
 /// A peer that is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PeerStatus {
     /// Its identity.
     pub id: NodeId,
@@ -42,6 +43,7 @@ pub struct PeerStatus {
 
 /// A channel's state and counters.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ChannelStatus {
     /// Its name.
     pub id: ChannelId,
