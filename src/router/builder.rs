@@ -153,11 +153,11 @@ impl Builder {
         self
     }
 
-    /// Opens the channel of `M` with default limits.
+    /// Opens the channel of `M` with [default limits](ChannelConfig::for_messages_of).
     ///
     /// # Errors
     ///
-    /// [`BuildError::ChannelTaken`] if its name is.
+    /// As for [`Builder::channel_with`].
     pub fn channel<M: Message>(&mut self) -> Result<Channel<M>, BuildError> {
         self.channel_with(&ChannelConfig::for_messages_of(M::MAX_BYTES))
     }
