@@ -1,27 +1,42 @@
-//! Typed channels: how a reactor talks to the same reactor on other nodes.
+//! Typed channels: how a reactor talks to the same reactor on other nodes, and to other reactors of its own node.
 //!
 //! A [`Channel<M>`] carries one protocol, `M`, and nothing else compiles. It splits into a [`Sender`], which
 //! clones freely, and the one [`Receiver`]. Channels are declared on the router's builder, before it starts.
 //!
 //! ```text
-//! Sender ──encode once──> Link of each peer (bounded, fair between channels) ──> its writer task
-//! reader task of each peer ──decode──> Inbound (bounded, fair between peers) ──> Receiver
+//! send ──encode once for each version──┐
+//! request ──> questions of the Link ───┴─> queue of the Link (bounded, fair between channels) ──> its writer task
+//!             (so many in flight)
+//!
+//! reader task of each peer ─┬─ messages, questions ──decode─┐
+//!                           │                               ├─> Inbound (bounded, fair between peers) ──> Receiver
+//!   Senders of this node ───│──────────────── by value ─────┘
+//!                           └─ answers ──match──decode──> whoever asked
 //! ```
 //!
+//! - A message: [`Sender::try_send`] queues it for any [`Recipients`] and never waits; [`Sender::send`] waits for room
+//!   at one [`Destination`]. [`SendOptions`] give it an age, a key, or a name to take it back by.
+//! - A question: [`Sender::request`] asks one, [`Sender::request_any`] the best of several, and both return the typed
+//!   answer or a [`RequestError`]. A receiver is given it with its [`Responder`](crate::message::Responder).
+//! - A peer that misbehaves: [`Sender::report`].
+//!
 //! Promises: delivery at most once, in order within one peer and channel. Every send says what became of it
-//! ([`Outcome`]); what is lost later is counted by [`DropReason`]. A receiver that never reads fills its own
-//! queue and harms no other channel.
+//! ([`Outcome`]); what is lost later is counted by [`DropReason`]. Every request ends within its caller's time. A
+//! receiver that never reads fills its own queue and harms no other channel, unless its
+//! [policy](ChannelConfig::inbound_overflow) is to wait.
 //!
 //! What a channel refuses at compile time is shown, each case beside its correct twin, in the
 //! [tutorial](crate::tutorial#what-the-compiler-refuses).
 //!
-//! Not provided: delivery receipts, retransmission, order between channels.
+//! Not provided: delivery receipts, retransmission, order between channels, and questions that are carried out once
+//! for certain: one whose answer does not come may have been carried out.
 
 mod answering;
 mod asking;
 mod cancellation;
 mod config;
 mod counters;
+mod encoder;
 mod inbound;
 mod link;
 mod options;
@@ -30,6 +45,7 @@ mod receiver;
 mod recipients;
 mod registry;
 mod request;
+mod selecting;
 mod sender;
 mod updates;
 
@@ -51,6 +67,8 @@ pub(crate) use registry::Registry;
 pub(crate) use sender::Outbox;
 pub(crate) use updates::SharedUpdates;
 
+use std::fmt;
+
 use crate::message::Message;
 
 /// Both ends of a reactor's conversation with its like on other nodes.
@@ -59,6 +77,12 @@ use crate::message::Message;
 pub struct Channel<M: Message> {
     sender: Sender<M>,
     receiver: Receiver<M>,
+}
+
+impl<M: Message> fmt::Debug for Channel<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("sender", &self.sender).field("receiver", &self.receiver).finish()
+    }
 }
 
 impl<M: Message> Channel<M> {

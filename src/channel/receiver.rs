@@ -1,5 +1,6 @@
 //! The receiving end of a channel.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::inbound::{Envelope, InboundQueue};
@@ -10,6 +11,15 @@ use crate::message::Message;
 /// There is one for each channel. When it is dropped, what arrives is counted and thrown away.
 pub struct Receiver<M: Message> {
     queue: Arc<InboundQueue<M>>,
+}
+
+impl<M: Message> fmt::Debug for Receiver<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("channel", &M::CHANNEL)
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl<M: Message> Receiver<M> {

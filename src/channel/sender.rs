@@ -1,28 +1,31 @@
 //! The sending end of a channel.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::answering::Slots;
 use super::cancellation::Cancellations;
 use super::counters::ChannelCounters;
+use super::encoder::Encoder;
 use super::inbound::InboundQueue;
 use super::link::Link;
 use super::options::{CancelId, SendOptions};
 use super::outcome::{Fate, Outcome, SendError};
-use super::recipients::{Base, Conditions, Destination, Lots, Recipients};
+use super::recipients::{Base, Destination, Lots, Recipients};
 use super::registry::Registry;
+use super::selecting::has;
 use crate::event::Misbehaviour;
 use crate::id::{ChannelId, ConnId, NodeId};
 use crate::message::{Frame, Message, Refusal};
 
 /// A report that a peer misbehaved: from a reactor, or from the connection that noticed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BehaviourReport {
     /// The peer.
     pub peer: NodeId,
@@ -57,7 +60,7 @@ pub struct Sender<M: Message> {
     pub(super) local: Arc<InboundQueue<M>>,
     /// Local requests that are not answered yet.
     pub(super) local_requests: Arc<Slots>,
-    lots: Arc<Lots>,
+    pub(super) lots: Arc<Lots>,
 }
 
 impl<M: Message> Clone for Sender<M> {
@@ -69,6 +72,16 @@ impl<M: Message> Clone for Sender<M> {
             local_requests: Arc::clone(&self.local_requests),
             lots: Arc::clone(&self.lots),
         }
+    }
+}
+
+impl<M: Message> fmt::Debug for Sender<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("channel", &M::CHANNEL)
+            .field("me", &self.outbox.me)
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
     }
 }
 
@@ -228,49 +241,6 @@ impl<M: Message> Sender<M> {
         })
     }
 
-    /// The links of those who are meant, and the others that were named and cannot be reached.
-    pub(super) fn select(
-        &self,
-        base: Base,
-        conditions: &Conditions,
-    ) -> Vec<(NodeId, Result<Arc<Link>, Refusal>)> {
-        let named = match base {
-            Base::One(peer) => vec![peer],
-            Base::List(peers) => peers,
-            Base::All | Base::Local => return self.select_of_all(conditions),
-        };
-        let named = named.into_iter().filter(|peer| !conditions.excludes(peer));
-        let mut found: Vec<_> = named.map(|peer| (peer, self.link(peer))).collect();
-        found.retain(|(_, link)| link.as_ref().map_or(true, |link| conditions.admit(link)));
-        self.draw(conditions, &mut found);
-        found
-    }
-
-    fn select_of_all(&self, conditions: &Conditions) -> Vec<(NodeId, Result<Arc<Link>, Refusal>)> {
-        let all = self.outbox.registry.all();
-        let admitted = all.iter().filter(|link| has::<M>(link) && conditions.admit(link));
-        let mut found: Vec<_> = admitted.map(|link| (link.peer(), Ok(Arc::clone(link)))).collect();
-        self.draw(conditions, &mut found);
-        found
-    }
-
-    fn draw<T>(&self, conditions: &Conditions, found: &mut Vec<T>) {
-        let Some(n) = conditions.sample() else { return };
-        let seed = || {
-            let name = M::CHANNEL.to_string();
-            let node = self.outbox.seed.get().copied().unwrap_or_default();
-            // Each channel draws from a stream of its own.
-            name.bytes().fold(node, |seed, byte| seed.rotate_left(8) ^ u64::from(byte))
-        };
-        self.lots.keep(seed, n, found);
-    }
-
-    /// The link of a peer that has this channel.
-    pub(super) fn link(&self, peer: NodeId) -> Result<Arc<Link>, Refusal> {
-        let link = self.outbox.registry.get(&peer).ok_or_else(|| self.not_connected())?;
-        if has::<M>(&link) { Ok(link) } else { Err(Refusal::NoChannel) }
-    }
-
     async fn send_to_peer(
         &self,
         peer: NodeId,
@@ -382,41 +352,5 @@ async fn wait_for_room<'a, T>(
     match timeout(within, queued).await {
         Ok(queued) => queued.map_err(SendError::Refused),
         Err(_) => Err(SendError::TimedOut),
-    }
-}
-
-pub(super) fn has<M: Message>(link: &Link) -> bool {
-    link.channel(M::CHANNEL).is_some()
-}
-
-/// Encodes a message at most once for each version.
-struct Encoder<'a, M> {
-    message: &'a M,
-    /// Nearly always the only one.
-    first: Option<(u32, Result<Bytes, Refusal>)>,
-    others: Vec<(u32, Result<Bytes, Refusal>)>,
-}
-
-impl<'a, M: Message> Encoder<'a, M> {
-    fn new(message: &'a M) -> Self {
-        Self { message, first: None, others: Vec::new() }
-    }
-
-    fn payload(&mut self, version: u32) -> Result<Bytes, Refusal> {
-        let mut encoded = self.first.iter().chain(&self.others);
-        if let Some((_, payload)) = encoded.find(|(known, _)| *known == version) {
-            return payload.clone();
-        }
-        let mut out = BytesMut::new();
-        self.message.encode(version, &mut out);
-        let payload = match out.len() {
-            bytes if bytes > M::MAX_BYTES => Err(Refusal::TooLarge { bytes, limit: M::MAX_BYTES }),
-            _ => Ok(out.freeze()),
-        };
-        match &self.first {
-            None => self.first = Some((version, payload.clone())),
-            Some(_) => self.others.push((version, payload.clone())),
-        }
-        payload
     }
 }

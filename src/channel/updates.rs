@@ -1,5 +1,6 @@
 //! Who comes and who goes, for reactors.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -49,6 +50,12 @@ impl SharedUpdates {
 pub struct PeerUpdates {
     shared: Arc<SharedUpdates>,
     cursor: Cursor,
+}
+
+impl fmt::Debug for PeerUpdates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerUpdates").field("cursor", &self.cursor).finish_non_exhaustive()
+    }
 }
 
 impl PeerUpdates {

@@ -5,7 +5,13 @@
 //! On the wire a channel is a devp2p capability: a name of at most eight characters, versions, and for
 //! each version a number of message codes that the connection maps to a block of message ids.
 //!
-//! Nothing here knows connections, offsets or compression: those belong to the transport.
+//!
+//! A protocol may have questions: a [`Question`] names the type of its [`Answer`], and comes to a receiver as a
+//! [`Request`] with the [`Responder`] that takes the answer. [`Refusal`] says why a message was not queued,
+//! [`Capability`] and [`AgreedChannel`] what peers announce and agree on.
+//!
+//! Nothing here knows connections, offsets or compression: those belong to the transport. Nor does anything here match
+//! answers to questions: [`crate::request`] does.
 
 mod capability;
 mod protocol;
@@ -97,6 +103,7 @@ pub trait Message: Sized + Send + 'static {
 
 /// What a code of a protocol stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Kind {
     /// A message that asks nothing.
     Message,

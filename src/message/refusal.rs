@@ -1,13 +1,13 @@
 //! Why a message was not queued, told to whoever sent it.
 
-/// Why a message was not queued for a peer.
+/// Why a message was not queued for a recipient: a peer, or another reactor of this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The peer's queue has no room for this channel.
-    #[error("the peer's queue is full")]
+    /// The recipient's queue has no room for this channel.
+    #[error("the recipient's queue is full")]
     Full,
-    /// There is no connection to the peer, or it is closing.
+    /// There is no connection to the peer, or it is closing; for an answer, nobody waits for it any longer.
     #[error("the peer is not connected")]
     NotConnected,
     /// The peer did not announce the channel.
@@ -16,9 +16,9 @@ pub enum Refusal {
     /// The encoded message is above the channel's limit.
     #[error("the message has {bytes} bytes, above the channel's limit of {limit}")]
     TooLarge {
-        /// Its size.
+        /// Its size in bytes.
         bytes: usize,
-        /// The limit.
+        /// The limit in bytes.
         limit: usize,
     },
     /// The node shuts down.

@@ -147,6 +147,7 @@ pub enum AddError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerUpdate {
     /// Sending to the peer works.
+    #[non_exhaustive]
     Up {
         /// The peer.
         peer: NodeId,

@@ -55,6 +55,7 @@ pub enum Status {
 
 /// What is in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Counts {
     /// Slots of the outbound pool, dials in flight included.
     pub outbound: usize,

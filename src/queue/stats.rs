@@ -125,6 +125,7 @@ impl fmt::Display for RefuseReason {
 /// The law: `pushed = popped + dropped + queued`, in messages and in bytes. What was refused never
 /// entered and stands apart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Accepted by push.
     pub pushed: Tally,

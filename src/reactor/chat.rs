@@ -8,6 +8,7 @@
 //! those who come later, and sends no line twice to a peer that missed it.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 use std::time::Instant;
 
 use super::{Outbox, Reactor, SendId};
@@ -46,6 +47,16 @@ pub struct Flood<F> {
     seen: BTreeSet<([u8; 64], u64)>,
     order: VecDeque<([u8; 64], u64)>,
     heard: F,
+}
+
+impl<F> fmt::Debug for Flood<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flood")
+            .field("me", &self.me)
+            .field("next_number", &self.next_number)
+            .field("seen", &self.seen.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl<F: FnMut(Heard) + Send + 'static> Flood<F> {

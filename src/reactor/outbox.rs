@@ -28,6 +28,7 @@ pub struct Outbox<R: Reactor> {
 
 /// A message that a core wants sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sending<M> {
     /// Its name.
     pub id: SendId,
@@ -41,6 +42,7 @@ pub struct Sending<M> {
 
 /// A report that a core wants made; see [`Sender::report`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reported {
     /// The peer.
     pub peer: NodeId,
@@ -56,6 +58,17 @@ pub(super) enum Effect<R: Reactor> {
     Send(Sending<R::Message>),
     Ask(Box<dyn Ask<R>>),
     Report(Reported),
+}
+
+impl<R: Reactor> fmt::Debug for Outbox<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = self.effects.iter().map(|effect| match effect {
+            Effect::Send(_) => "send",
+            Effect::Ask(_) => "ask",
+            Effect::Report(_) => "report",
+        });
+        f.debug_list().entries(kinds).finish()
+    }
 }
 
 impl<R: Reactor> Outbox<R> {

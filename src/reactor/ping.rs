@@ -7,6 +7,7 @@
 //! connection does that.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::{Outbox, Reactor, SendId};
@@ -60,6 +61,16 @@ pub struct Pinger<F> {
     /// When to ask them next. Kept when all have gone, so that one who comes back at once is not asked sooner.
     next: Option<Instant>,
     quiet: bool,
+}
+
+impl<F> fmt::Debug for Pinger<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pinger")
+            .field("every", &self.every)
+            .field("peers", &self.peers)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<F: FnMut(NodeId, Measured) + Send + 'static> Pinger<F> {

@@ -37,6 +37,7 @@ impl<T> Asked<T> {
 
 /// A question that has its turn: it counts as in flight from now on.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Outgoing<'a, T> {
     /// The question's name on this side.
     pub ticket: Ticket,

@@ -5,6 +5,7 @@
 /// The law: `asked = answered + refused + given_up + closed + in_flight + waiting`. What was turned away
 /// (`full`, `no_channel`, `after_close`) was never asked and stands apart. So do answers that match nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Questions accepted by ask.
     pub asked: u64,

@@ -41,7 +41,7 @@ pub enum InfoError {
     #[error("the peer's info holds bad RLP: {0}")]
     Malformed(#[from] alloy_rlp::Error),
     /// A length or count is above its limit.
-    #[error("the peer's info has {what} of {found}, above its limit of {limit}")]
+    #[error("{what} of {found} is above its limit of {limit}")]
     TooLarge {
         /// What was counted.
         what: &'static str,

@@ -1,5 +1,6 @@
 //! Declares a node: its transports, channels, reactors and peers.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -87,6 +88,16 @@ pub struct Builder {
     updates: Arc<SharedUpdates>,
 }
 
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("id", &self.id)
+            .field("config", &self.config)
+            .field("peers", &self.peers)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Builder {
     pub(super) fn new(id: NodeId) -> Self {
         let (reports_sender, reports) = mpsc::channel(REPORTS);
@@ -142,11 +153,11 @@ impl Builder {
         self
     }
 
-    /// Opens the channel of `M` with default limits.
+    /// Opens the channel of `M` with [default limits](ChannelConfig::for_messages_of).
     ///
     /// # Errors
     ///
-    /// [`BuildError::ChannelTaken`] if its name is.
+    /// As for [`Builder::channel_with`].
     pub fn channel<M: Message>(&mut self) -> Result<Channel<M>, BuildError> {
         self.channel_with(&ChannelConfig::for_messages_of(M::MAX_BYTES))
     }

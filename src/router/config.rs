@@ -29,12 +29,14 @@ pub struct RouterConfig {
     pub drain_timeout: Duration,
     /// Signs of life on a connection. Default: a ping every 15 s, an end after 30 s of silence.
     pub keepalive: KeepaliveConfig,
-    /// Bounds of what may wait for one peer, over all channels. Default: 16,384 messages, 64 MiB.
+    /// Bounds of what may wait for one peer, over all channels: room at least for the largest message of each.
+    /// Default: 16,384 messages, 64 MiB.
     pub peer_queue: Share,
     /// Questions to one peer that are on their way or wait to be answered, over all channels. Further ones wait for
-    /// their turn. Default: 256.
+    /// their turn. 1 to [`MAX_IN_FLIGHT`](request::MAX_IN_FLIGHT). Default: 256.
     pub requests_in_flight: usize,
-    /// Questions to one peer that wait for their turn, on each channel. Further ones are refused. Default: 1,024.
+    /// Questions to one peer that wait for their turn, on each channel. Further ones are refused. 1 to
+    /// [`MAX_WAITING`](request::MAX_WAITING). Default: 1,024.
     pub requests_waiting: usize,
     /// Questions of one peer that this node holds at a time, in queues and with reactors. Further ones are refused.
     /// Above zero. Default: 1,024.
@@ -77,16 +79,24 @@ impl RouterConfig {
                 return Err(fault(field, "must be above zero and at most one hour".into()));
             }
         }
-        let info = Info { network: self.network.clone(), services: self.services.clone() };
-        info.check().map_err(|error| fault("network or services", error.to_string()))?;
+        let network = Info { network: self.network.clone(), services: Vec::new() };
+        network.check().map_err(|error| fault("network", error.to_string()))?;
+        let services = Info { network: String::new(), services: self.services.clone() };
+        services.check().map_err(|error| fault("services", error.to_string()))?;
         if self.peer_queue.bytes < largest {
             let why = format!("{} bytes do not hold the largest message, {largest}", self.peer_queue.bytes);
             return Err(fault("peer_queue", why));
         }
         let queue = QueueConfig::new(self.peer_queue.messages, self.peer_queue.bytes)
             .map_err(|error| fault("peer_queue", error.to_string()))?;
-        let asking = request::Limits::new(self.requests_in_flight, self.requests_waiting)
-            .map_err(|error| fault("requests_in_flight or requests_waiting", error.to_string()))?;
+        let asking = request::Limits::new(self.requests_in_flight, self.requests_waiting);
+        let asking = asking.map_err(|error| {
+            let field = match error {
+                request::ConfigError::InFlight(_) => "requests_in_flight",
+                request::ConfigError::Waiting(_) => "requests_waiting",
+            };
+            fault(field, error.to_string())
+        })?;
         if self.requests_answering == 0 {
             return Err(fault("requests_answering", "must be above zero".into()));
         }
@@ -102,4 +112,37 @@ pub struct ConfigError {
     pub field: &'static str,
     /// What is wrong with it.
     pub why: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::NodeKey;
+
+    fn field_at_fault(change: impl FnOnce(&mut RouterConfig)) -> Option<&'static str> {
+        let mut config = RouterConfig::new(NodeKey::insecure_from_seed(1).id());
+        change(&mut config);
+        config.check(1024).err().map(|error| error.field)
+    }
+
+    #[test]
+    fn an_error_names_the_one_field_at_fault() {
+        assert_eq!(field_at_fault(|_| {}), None);
+        type Change = fn(&mut RouterConfig);
+        let faults: [(&str, Change); 10] = [
+            ("network", |config| config.network = "n".repeat(65)),
+            ("services", |config| config.services = vec!["s".repeat(33)]),
+            ("services", |config| config.services = vec![String::new(); 17]),
+            ("handshake_timeout", |config| config.handshake_timeout = Duration::ZERO),
+            ("drain_timeout", |config| config.drain_timeout = MAX_TIME + Duration::from_nanos(1)),
+            ("peer_queue", |config| config.peer_queue.bytes = 1023),
+            ("peer_queue", |config| config.peer_queue.messages = 0),
+            ("requests_in_flight", |config| config.requests_in_flight = request::MAX_IN_FLIGHT + 1),
+            ("requests_waiting", |config| config.requests_waiting = 0),
+            ("requests_answering", |config| config.requests_answering = 0),
+        ];
+        for (field, change) in faults {
+            assert_eq!(field_at_fault(change), Some(field));
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Watches and commands a running node.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::events::Ends;
@@ -18,6 +19,7 @@ pub struct Stopped;
 
 /// A peer that is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PeerStatus {
     /// Its identity.
     pub id: NodeId,
@@ -41,6 +43,7 @@ pub struct PeerStatus {
 
 /// A channel's state and counters.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ChannelStatus {
     /// Its name.
     pub id: ChannelId,
@@ -64,6 +67,12 @@ pub struct ChannelStatus {
 #[derive(Clone)]
 pub struct RouterHandle {
     shared: Arc<Shared>,
+}
+
+impl fmt::Debug for RouterHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouterHandle").field("id", &self.shared.id).finish_non_exhaustive()
+    }
 }
 
 impl RouterHandle {

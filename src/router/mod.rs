@@ -36,6 +36,7 @@ pub use handle::{ChannelStatus, PeerStatus, RouterHandle, Stopped};
 pub use shutdown::Report;
 pub use store::MemoryStore;
 
+use std::fmt;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -88,6 +89,15 @@ pub struct Router {
     actor: ManagerActor,
     reactors: Vec<(String, BoxFuture<'static, ()>)>,
     ending: Ending,
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Router")
+            .field("id", &self.shared.id)
+            .field("config", &self.shared.config)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Router {

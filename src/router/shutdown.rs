@@ -17,6 +17,7 @@ use crate::event::EventKind;
 
 /// What a shutdown did.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Report {
     /// Connections that were up when the shutdown began.
     pub connections: usize,

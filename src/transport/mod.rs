@@ -24,6 +24,7 @@ mod session;
 pub use crate::message::AgreedChannel;
 pub use resolver::DnsResolver;
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -184,6 +185,12 @@ pub struct Handshake {
     pub offer: Arc<Offer>,
     /// Told of each stage as it is passed.
     pub progress: Arc<dyn Progress>,
+}
+
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handshake").field("offer", &self.offer).finish_non_exhaustive()
+    }
 }
 
 /// What a node tells its peers about itself.

@@ -13,6 +13,7 @@ const HEADER_BYTES: usize = 5;
 const SPLIT_FROM_BYTES: usize = 16 * 1024;
 
 /// Writes plain messages.
+#[derive(Debug)]
 pub struct PlainEncoder;
 
 impl Encode for PlainEncoder {
@@ -32,6 +33,7 @@ impl Encode for PlainEncoder {
 }
 
 /// Reads plain messages.
+#[derive(Debug)]
 pub struct PlainDecoder;
 
 impl Decode for PlainDecoder {

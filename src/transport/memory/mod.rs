@@ -42,6 +42,7 @@ pub use link::{LinkConfig, LinkConfigError};
 pub use stream::MemoryStream;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::ReadHalf;
@@ -79,6 +80,16 @@ struct Table {
 struct Pipe {
     from: NodeId,
     stream: MemoryStream,
+}
+
+impl fmt::Debug for MemoryNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let table = self.table();
+        f.debug_struct("MemoryNetwork")
+            .field("listening", &table.listeners.keys())
+            .field("link", &table.link)
+            .finish()
+    }
 }
 
 impl MemoryNetwork {
@@ -151,6 +162,12 @@ pub struct MemoryTransport {
     listener: mpsc::Sender<Pipe>,
     backlog: AsyncMutex<mpsc::Receiver<Pipe>>,
     closed: CancellationToken,
+}
+
+impl fmt::Debug for MemoryTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryTransport").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 /// A connection over memory.
@@ -231,6 +248,15 @@ impl Drop for MemoryTransport {
 pub struct MemoryIncoming {
     local_id: NodeId,
     pipe: Pipe,
+}
+
+impl fmt::Debug for MemoryIncoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryIncoming")
+            .field("from", &self.pipe.from)
+            .field("local_id", &self.local_id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl MemoryIncoming {

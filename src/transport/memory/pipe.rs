@@ -15,6 +15,7 @@ pub(super) fn split(stream: MemoryStream) -> (ReadHalf<MemoryStream>, PipeWriter
 }
 
 /// The half that writes.
+#[derive(Debug)]
 pub struct PipeWriter(WriteHalf<MemoryStream>);
 
 impl AsyncWrite for PipeWriter {

@@ -1,5 +1,6 @@
 //! The byte stream of a connection, over a pipe or a link.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,6 +16,16 @@ pub struct MemoryStream(Way);
 enum Way {
     Pipe(DuplexStream),
     Link(LinkStream),
+}
+
+impl fmt::Debug for MemoryStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = match self.0 {
+            Way::Pipe(_) => "pipe",
+            Way::Link(_) => "link",
+        };
+        f.debug_tuple("MemoryStream").field(&way).finish()
+    }
 }
 
 /// Makes the two ends of a stream.

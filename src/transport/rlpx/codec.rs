@@ -10,9 +10,11 @@ use crate::transport::session::{Decode, Encode};
 const SNAPPY_SINCE: u32 = 5;
 
 /// Seals messages into frames.
+#[derive(Debug)]
 pub struct RlpxEncoder(Encoder);
 
 /// Opens frames.
+#[derive(Debug)]
 pub struct RlpxDecoder(Decoder);
 
 pub(super) fn new(secrets: Secrets) -> (RlpxEncoder, RlpxDecoder) {

@@ -26,6 +26,7 @@ use crate::id::{NodeId, NodeKey, Protocol};
 use crate::rlpx::Secrets;
 
 /// TCP with RLPx.
+#[derive(Debug)]
 pub struct RlpxTransport {
     key: NodeKey,
     id: NodeId,
@@ -134,6 +135,7 @@ impl Transport for RlpxTransport {
 }
 
 /// A peer that has connected over TCP.
+#[derive(Debug)]
 pub struct RlpxIncoming {
     key: NodeKey,
     stream: TcpStream,

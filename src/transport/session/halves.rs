@@ -1,5 +1,6 @@
 //! An established session, whole and in halves.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,6 +18,12 @@ pub struct SessionConnection<R, W, D, E> {
     pub(super) output: Output<W, E>,
     pub(super) info: ConnectionInfo,
     pub(super) shared: Shared,
+}
+
+impl<R, W, D, E> fmt::Debug for SessionConnection<R, W, D, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionConnection").field("info", &self.info).finish_non_exhaustive()
+    }
 }
 
 impl<R, W, D, E> Connection for SessionConnection<R, W, D, E>
@@ -44,6 +51,12 @@ where
 pub struct SessionReader<R, D> {
     input: Input<R, D>,
     shared: Arc<Shared>,
+}
+
+impl<R, D> fmt::Debug for SessionReader<R, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionReader").field("shared", &self.shared).finish_non_exhaustive()
+    }
 }
 
 impl<R, D> PacketReader for SessionReader<R, D>
@@ -79,6 +92,12 @@ where
 pub struct SessionWriter<W, E> {
     output: Output<W, E>,
     shared: Arc<Shared>,
+}
+
+impl<W, E> fmt::Debug for SessionWriter<W, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionWriter").field("shared", &self.shared).finish_non_exhaustive()
+    }
 }
 
 impl<W, E> PacketWriter for SessionWriter<W, E>

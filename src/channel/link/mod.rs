@@ -1,67 +1,30 @@
-//! What stands between all channels and one connection: its outbound queue, and how it ends.
+//! What stands between all channels and one connection.
+//!
+//! Here is the outbound queue: senders put frames in, the connection's writer takes them out. [`channel`] is the
+//! connection's half of a channel, and [`ending`] how a link ends.
+
+mod channel;
+mod ending;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::channel::{LinkChannel, Meter};
+use self::ending::End;
 use super::Fate;
 use super::answering::Slots;
 use super::asking::Asking;
 use super::counters::{ChannelCounters, DropReason};
 use crate::address::Endpoint;
-use crate::event::{Blame, Closed, DisconnectReason, Layer};
 use crate::id::{ChannelId, ConnId, Direction, NodeId};
 use crate::message::{Frame, Packet, Refusal};
 use crate::peer::Introduction;
-use crate::queue::{
-    self, CancelId, FairQueue, FlowConfig, Meta, Pushed, QueueConfig, Quota, TokenBucket, charge,
-};
+use crate::queue::{self, CancelId, FairQueue, Meta, Pushed, QueueConfig, charge};
 use crate::request;
-
-/// The connection's half of a channel: version in use, and where it is counted.
-pub(crate) struct LinkChannel {
-    pub(crate) id: ChannelId,
-    pub(crate) version: u32,
-    pub(crate) flow: FlowConfig,
-    pub(crate) counters: Arc<ChannelCounters>,
-    /// How fast the peer may send, if there is a limit.
-    pub(crate) quota: Option<Mutex<Meter>>,
-}
-
-/// How fast the peer of one link may send on one channel.
-#[derive(Debug)]
-pub(crate) struct Meter {
-    bucket: TokenBucket,
-    /// The message at hand was charged and then put off. It comes again before any other of its channel.
-    charged: bool,
-}
-
-impl Meter {
-    pub(crate) fn new(quota: Quota, now: Instant) -> Self {
-        Self { bucket: TokenBucket::new(quota, now), charged: false }
-    }
-}
-
-impl LinkChannel {
-    /// Whether the peer may send a message of so many bytes now; charges it if so, and only once until
-    /// [`LinkChannel::delivered`].
-    pub(super) fn is_within_quota(&self, now: Instant, bytes: usize) -> bool {
-        let Some(quota) = &self.quota else { return true };
-        let mut meter = quota.lock().unwrap_or_else(PoisonError::into_inner);
-        meter.charged = meter.charged || meter.bucket.take(now, bytes);
-        meter.charged
-    }
-
-    /// The message that was charged will not come again.
-    pub(super) fn delivered(&self) {
-        if let Some(quota) = &self.quota {
-            quota.lock().unwrap_or_else(PoisonError::into_inner).charged = false;
-        }
-    }
-}
 
 /// Who and where the other end of a link is.
 #[derive(Debug, Clone)]
@@ -94,8 +57,8 @@ pub(crate) struct Link {
     channels: Vec<LinkChannel>,
     state: Mutex<State>,
     /// Locked before `state` where both are.
-    pub(super) asking: Asking,
-    pub(super) answering: Slots,
+    pub(in crate::channel) asking: Asking,
+    pub(in crate::channel) answering: Slots,
     writable: Notify,
     room: Notify,
     closing: CancellationToken,
@@ -123,13 +86,6 @@ struct Tally {
     stale: u64,
     /// Cancelled ones that they know of.
     cancelled: u64,
-}
-
-#[derive(Debug, Clone)]
-struct End {
-    closed: Closed,
-    /// What is queued is still written until then; `None` drops it at once.
-    drain_until: Option<Instant>,
 }
 
 /// What the writer finds when it asks for more.
@@ -211,7 +167,7 @@ impl Link {
     }
 
     /// Queues a frame and counts what became of it. Never waits. Ends the connection if that is the channel's policy.
-    pub(super) fn offer(&self, now: Instant, frame: Frame, meta: Meta) -> Fate {
+    pub(in crate::channel) fn offer(&self, now: Instant, frame: Frame, meta: Meta) -> Fate {
         let (fate, overflow) = self.push(now, frame, meta);
         if overflow {
             self.close_for_overflow();
@@ -220,7 +176,7 @@ impl Link {
     }
 
     /// As [`Link::offer`], but leaves it to the caller to end the connection if this says so.
-    pub(super) fn push(&self, now: Instant, frame: Frame, meta: Meta) -> (Fate, bool) {
+    pub(in crate::channel) fn push(&self, now: Instant, frame: Frame, meta: Meta) -> (Fate, bool) {
         let id = frame.channel;
         let Some(channel) = self.channel(id) else { return (Fate::Refused(Refusal::NoChannel), false) };
         let mut state = self.lock();
@@ -265,7 +221,7 @@ impl Link {
 
     /// Queues a frame of a few bytes, or holds it until there is room, whatever the channel's policy; never evicts
     /// another. Of those that are held there are at most `most`; what goes beyond is lost.
-    pub(super) fn push_or_hold(&self, now: Instant, frame: Frame, most: usize) {
+    pub(in crate::channel) fn push_or_hold(&self, now: Instant, frame: Frame, most: usize) {
         let mut state = self.lock();
         if state.held.len() < most {
             state.held.push_back(frame);
@@ -291,14 +247,8 @@ impl Link {
         }
     }
 
-    /// Ends a connection whose peer takes too little of a channel with that policy.
-    pub(super) fn close_for_overflow(&self) {
-        let reason = DisconnectReason::PingTimeout;
-        self.close(Closed::local(Layer::Channel, Blame::Overload, reason, "outbound_overflow"));
-    }
-
     /// Drops the queued messages of this name, and says how many there were.
-    pub(super) fn cancel(&self, id: CancelId) -> usize {
+    pub(in crate::channel) fn cancel(&self, id: CancelId) -> usize {
         let mut state = self.lock();
         let cancelled = state.queue.cancel(id);
         if cancelled > 0 {
@@ -416,119 +366,8 @@ impl Link {
         self.channels.iter().position(|channel| channel.id == id)
     }
 
-    /// Ends the link. The first end counts; returns whether this was it. What is queued is dropped.
-    pub(crate) fn close(&self, closed: Closed) -> bool {
-        self.end(End { closed, drain_until: None })
-    }
-
-    /// Ends the link after what is queued has been written, or at `until`. New pushes are refused.
-    pub(crate) fn close_after_drain(&self, closed: Closed, until: Instant) -> bool {
-        self.end(End { closed, drain_until: Some(until) })
-    }
-
-    fn end(&self, end: End) -> bool {
-        let mut state = self.lock();
-        let first = state.end.is_none();
-        let drop_queued = end.drain_until.is_none();
-        match &mut state.end {
-            // A link that fails while it drains drops the rest, but keeps the reason it was closed for.
-            Some(earlier) if drop_queued => earlier.drain_until = None,
-            Some(_) => {}
-            none => *none = Some(end),
-        }
-        state.queue.close();
-        state.writer_waits = false;
-        drop(state);
-        self.closing.cancel();
-        if drop_queued {
-            self.dropped.cancel();
-        }
-        self.writable.notify_one();
-        self.room.notify_waiters();
-        self.fail_questions();
-        first
-    }
-
-    /// Completes when the link is closing.
-    pub(crate) async fn closing(&self) {
-        self.closing.cancelled().await;
-    }
-
-    pub(crate) fn is_closing(&self) -> bool {
-        self.closing.is_cancelled()
-    }
-
-    /// Completes when the link is closing and what was queued is dropped.
-    pub(crate) async fn dropped(&self) {
-        self.dropped.cancelled().await;
-    }
-
-    /// How long a closing link may still write.
-    pub(crate) fn drain_left(&self) -> Option<Duration> {
-        let until = self.lock().end.as_ref()?.drain_until?;
-        Some(until.saturating_duration_since(tokio::time::Instant::now().into_std()))
-    }
-
-    /// The writer has written its last.
-    pub(crate) fn written(&self) {
-        self.written.cancel();
-    }
-
-    /// Completes when the writer has written its last.
-    pub(crate) async fn all_written(&self) {
-        self.written.cancelled().await;
-    }
-
-    /// How the link ended, once it has.
-    pub(crate) fn closed(&self) -> Option<Closed> {
-        self.lock().end.as_ref().map(|end| end.closed.clone())
-    }
-
-    /// Drops what is left and counts all that was lost on this link. Call it once, at the very end.
-    pub(crate) fn settle(&self, reason: DropReason) -> u64 {
-        let mut state = self.lock();
-        state.settled = true;
-        let mut lost = 0;
-        for (at, channel) in self.channels.iter().enumerate() {
-            let Some(stats) = state.queue.close_flow(channel.id) else { continue };
-            let tally = &mut state.tallies[at];
-            let unwritten = stats.dropped(queue::DropReason::FlowClosed).messages + tally.taken;
-            lost += unwritten;
-            channel.counters.add_dropped(reason, unwritten);
-            tally.count_losses(&stats, &channel.counters);
-        }
-        lost
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         // The queue panics only on a bug of ours, and then before it changes anything.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::queue::Overflow;
-
-    #[test]
-    fn a_message_that_is_put_off_is_charged_once() {
-        let now = tokio::time::Instant::now().into_std();
-        let flow = FlowConfig::new(1, 1, 1024, Overflow::Wait).unwrap();
-        let meter = Meter::new(Quota::new(1, 2).unwrap(), now);
-        let channel = LinkChannel {
-            id: ChannelId::from_static("note"),
-            version: 1,
-            flow,
-            counters: Arc::default(),
-            quota: Some(Mutex::new(meter)),
-        };
-        for _ in 0..2 {
-            for _ in 0..5 {
-                assert!(channel.is_within_quota(now, 1), "however often it comes again");
-            }
-            channel.delivered();
-        }
-        assert!(!channel.is_within_quota(now, 1));
     }
 }
