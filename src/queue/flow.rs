@@ -134,11 +134,12 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
         if let Some(id) = meta.cancel {
             self.cancellable.insert((id, older));
         }
-        *entry = Entry { item, meta, pushed_at: now, flow };
+        let gone = std::mem::replace(entry, Entry { item, meta, pushed_at: now, flow });
         for stats in [&mut self.flows[flow].stats, &mut self.flow_stats] {
             stats.on_dropped(DropReason::Replaced, bytes);
             stats.on_pushed(newer_bytes);
         }
+        self.part_with(gone);
         Pushed::Replaced { bytes }
     }
 
@@ -232,10 +233,19 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
     /// Drops one message, wherever it stands, and returns its charge.
     pub(super) fn discard(&mut self, entry: u32, reason: DropReason) -> usize {
         let at = self.entries[entry].flow;
-        let cost = self.unlink(at, entry).charge();
+        let gone = self.unlink(at, entry);
+        let cost = gone.charge();
         self.flows[at].stats.on_dropped(reason, cost);
         self.flow_stats.on_dropped(reason, cost);
+        self.part_with(gone);
         cost
+    }
+
+    /// Drops what has left the queue and is counted, or keeps it for the caller to drop.
+    fn part_with(&mut self, gone: Entry<T>) {
+        if let Some(lost) = &mut self.lost {
+            lost.push(gone.item);
+        }
     }
 
     /// Removes an entry from all indices. A flow that becomes empty leaves the ring.

@@ -32,7 +32,9 @@
 //!    way.
 //! 4. At the end `close`, pop what there is time for, `drain_all`, and report [`FairQueue::stats`].
 //!
-//! Items are dropped inside these calls; their `Drop` must not call back into the queue.
+//! A message that is dropped is so when the books are settled: its `Drop` may panic, but must not call back into the
+//! queue. A caller that cannot promise that, as one that holds a lock meanwhile, makes the queue by
+//! [`FairQueue::keeping_lost`] and drops what [`FairQueue::take_lost`] hands it when it is ready to.
 //!
 //! # When there is no room
 //!
@@ -137,6 +139,8 @@ pub struct FairQueue<K, T> {
     /// All flows together, those that were closed included.
     flow_stats: Stats,
     control_stats: Stats,
+    /// What was dropped out of flows and is the caller's to take; `None` if it is not kept.
+    lost: Option<Vec<T>>,
     closed: bool,
 }
 
@@ -254,8 +258,23 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
             control: VecDeque::new(),
             flow_stats: Stats::default(),
             control_stats: Stats::default(),
+            lost: None,
             closed: false,
         }
+    }
+
+    /// As [`FairQueue::new`], but what is dropped out of flows is kept for [`FairQueue::take_lost`].
+    #[must_use]
+    pub fn keeping_lost(config: QueueConfig) -> Self {
+        Self { lost: Some(Vec::new()), ..Self::new(config) }
+    }
+
+    /// Takes what was dropped since the last time, in no order: counted, and no longer in the queue.
+    ///
+    /// Empty unless the queue was made by [`FairQueue::keeping_lost`], whose caller takes it after each call that may
+    /// drop messages.
+    pub fn take_lost(&mut self) -> Vec<T> {
+        self.lost.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Opens a flow.

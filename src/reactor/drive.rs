@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
-use tokio::task::coop::consume_budget;
+use tokio::task::coop::{consume_budget, unconstrained};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::contract::Reactor;
@@ -226,7 +226,8 @@ impl<R: Reactor> Driver<R> {
             self.on_refusal();
         }
         for _ in 0..self.answers.len() {
-            let Some(Some(event)) = self.answers.next().now_or_never() else { break };
+            // Beyond its budget a task is told that nothing is ready, and so would take the rest for unanswered.
+            let Some(Some(event)) = unconstrained(self.answers.next()).now_or_never() else { break };
             self.on_event(event);
         }
         self.core

@@ -32,7 +32,7 @@ impl<M: Message> InboundQueue<M> {
         if kind == Kind::Answer || refusal {
             return match link.answered(now, M::CHANNEL, code, payload, refusal) {
                 Ok(()) => Delivery::Done,
-                Err(AnswerFault { what, detail }) => Delivery::Misbehaved { what, detail },
+                Err(AnswerFault { what, detail }) => Delivery::Misbehaved { what, detail: detail.into() },
             };
         }
         // Looked at before the work of decoding, and before the quota is charged for a message that is put off.
@@ -42,8 +42,8 @@ impl<M: Message> InboundQueue<M> {
         let channel = link.channel(M::CHANNEL);
         if channel.is_some_and(|channel| !channel.is_within_quota(now, payload.len())) {
             self.counters.add_dropped(DropReason::OverQuota, 1);
-            let detail = format!("channel `{}`", M::CHANNEL);
-            return Delivery::Misbehaved { what: Misbehaviour::OverQuota, detail };
+            // In a flood of them this is done for each: nothing is allocated. The report names the channel.
+            return Delivery::Misbehaved { what: Misbehaviour::OverQuota, detail: "".into() };
         }
         let delivery = match kind {
             Kind::Question => self.deliver_question(now, link, version, code, payload),
@@ -91,7 +91,7 @@ impl<M: Message> InboundQueue<M> {
     fn malformed(&self, code: u8, error: &DecodeError) -> Delivery {
         self.counters.add_dropped(DropReason::Malformed, 1);
         let detail = format!("channel `{}`, code {code}: {error}", M::CHANNEL);
-        Delivery::Misbehaved { what: Misbehaviour::MalformedMessage, detail }
+        Delivery::Misbehaved { what: Misbehaviour::MalformedMessage, detail: detail.into() }
     }
 
     fn enqueue(&self, now: Instant, link: &Link, message: M::Received, bytes: usize) -> Delivery {
@@ -116,10 +116,13 @@ impl<M: Message> InboundQueue<M> {
             return Delivery::Done;
         }
         let pushed = state.queue.push(now, from, Envelope { from, conn, message }, Meta::new(bytes));
-        if let Pushed::Full(_) = pushed {
+        if let Pushed::Full(put_off) = pushed {
+            drop(state);
+            drop(put_off);
             return Delivery::Full;
         }
         settled();
+        let lost = state.queue.take_lost();
         let evicted = match &pushed {
             Pushed::Evicted { messages, .. } => *messages as u64,
             _ => 0,
@@ -127,6 +130,7 @@ impl<M: Message> InboundQueue<M> {
         self.counters.add_dropped(DropReason::InboundEvicted, evicted);
         if pushed.is_queued() {
             self.received(state, bytes);
+            drop(lost);
             return Delivery::Done;
         }
         drop(state);

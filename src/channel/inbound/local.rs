@@ -26,6 +26,7 @@ impl<M: Message> InboundQueue<M> {
         mut meta: Meta,
     ) -> Fate {
         meta.bytes = size_of::<Envelope<M>>();
+        let lost: Vec<Envelope<M>>;
         let mut state = self.lock();
         if state.receiver_gone {
             return Fate::Refused(Refusal::NoReceiver);
@@ -39,6 +40,7 @@ impl<M: Message> InboundQueue<M> {
             let _ = state.queue.open_flow(me, self.flow);
             pushed = state.queue.push(now, me, envelope, meta);
         }
+        lost = state.queue.take_lost();
         let mut evicted = 0;
         let fate = match &pushed {
             Pushed::Queued => Fate::Queued,
@@ -64,7 +66,9 @@ impl<M: Message> InboundQueue<M> {
             self.received(state, 0);
         } else {
             state.local_waits |= fate == Fate::Refused(Refusal::Full);
+            drop(state);
         }
+        drop(lost);
         *message = pushed.into_refused().map(|envelope| envelope.message);
         fate
     }
@@ -79,8 +83,10 @@ impl<M: Message> InboundQueue<M> {
         let mut state = self.lock();
         let cancelled = state.queue.cancel(id);
         if cancelled > 0 {
+            let lost = state.queue.take_lost();
             self.counters.add_dropped(DropReason::Cancelled, cancelled as u64);
             self.freed(state);
+            drop(lost);
         }
         cancelled
     }

@@ -8,6 +8,7 @@
 mod deliver;
 mod local;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,7 +73,7 @@ pub(crate) enum Delivery {
     /// There is no room, and the policy is to end the connection.
     Disconnect,
     /// The peer did what it must not, and the payload was dropped and counted.
-    Misbehaved { what: Misbehaviour, detail: String },
+    Misbehaved { what: Misbehaviour, detail: Cow<'static, str> },
 }
 
 /// The inbound side of a channel, whatever its message type.
@@ -124,7 +125,8 @@ impl<M: Message> InboundQueue<M> {
     pub(crate) fn new(limits: Limits, counters: Arc<ChannelCounters>) -> Self {
         let Limits { outbound, inbound: flow, total, quota } = limits;
         let state = State {
-            queue: FairQueue::new(total),
+            // A message is a user's type: it is dropped when nothing is locked.
+            queue: FairQueue::keeping_lost(total),
             leaving: BTreeSet::new(),
             receiver_waits: false,
             local_waits: false,
@@ -164,9 +166,11 @@ impl<M: Message> InboundQueue<M> {
 
     fn next(&self) -> Result<Option<Envelope<M>>, Empty> {
         let now = tokio::time::Instant::now().into_std();
+        let lost: Vec<Envelope<M>>;
         let mut state = self.lock();
         let before = state.queue.len();
         let popped = state.queue.pop(now);
+        lost = state.queue.take_lost();
         let stale = before - state.queue.len() - usize::from(popped.is_some());
         self.counters.add_dropped(DropReason::Stale, stale as u64);
         let Some(popped) = popped else {
@@ -185,6 +189,7 @@ impl<M: Message> InboundQueue<M> {
             let _ = state.queue.close_flow(peer);
         }
         self.freed(state);
+        drop(lost);
         Ok(Some(popped.item))
     }
 
@@ -215,13 +220,15 @@ impl<M: Message> InboundQueue<M> {
     pub(super) fn abandon(&self) {
         let mut state = self.lock();
         state.receiver_gone = true;
-        let lost = state.queue.drain_all();
-        self.counters.add_dropped(DropReason::NoReceiver, lost.messages);
+        let count = state.queue.drain_all().messages;
+        let lost = state.queue.take_lost();
+        self.counters.add_dropped(DropReason::NoReceiver, count);
         self.freed(state);
+        drop(lost);
     }
 
     fn lock(&self) -> MutexGuard<'_, State<M>> {
-        // The queue panics only on a bug of ours, and then before it changes anything.
+        // The queue panics only on a bug of ours, and then before it changes anything; messages are dropped elsewhere.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -332,6 +332,13 @@ impl Link {
         if has_stale {
             self.count_losses(&mut state);
         }
+        if has_stale && taken == 0 && !state.held.is_empty() {
+            // All that stood in the way of these was stale, and nobody else will wake the writer for them.
+            self.release(now, &mut state);
+            drop(state);
+            self.room.notify_waiters();
+            return self.try_batch(batch, max_bytes);
+        }
         if taken > 0 {
             drop(state);
             self.room.notify_waiters();
@@ -369,5 +376,46 @@ impl Link {
     fn lock(&self) -> MutexGuard<'_, State> {
         // The queue panics only on a bug of ours, and then before it changes anything.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::Overflow;
+
+    const NOTE: ChannelId = ChannelId::from_static("note");
+
+    /// A link whose peer takes one message at a time.
+    fn narrow() -> Link {
+        let peer = crate::id::NodeKey::insecure_from_seed(1).id();
+        let introduction =
+            Introduction { channels: Arc::new([]), services: Arc::new([]), capabilities: Arc::new([]) };
+        let (remote, client) = (Endpoint::Memory(peer), String::new());
+        let far_end = FarEnd { peer, remote, client, introduction, understands_refusals: true };
+        let limits = LinkLimits {
+            queue: QueueConfig::new(64, 1 << 16).unwrap(),
+            asking: request::Limits::new(1, 1).unwrap(),
+            answering: 4,
+        };
+        let flow = FlowConfig::new(1, 1, 1024, Overflow::Wait).unwrap();
+        let channel = LinkChannel { id: NOTE, version: 1, flow, counters: Arc::default(), quota: None };
+        Link::new(ConnId::new(1), Direction::Inbound, far_end, limits, vec![channel])
+    }
+
+    #[test]
+    fn a_refusal_that_was_held_goes_when_what_stood_in_its_way_was_stale() {
+        let (link, now) = (narrow(), tokio::time::Instant::now().into_std());
+        let frame = |code| Frame { channel: NOTE, code, payload: bytes::Bytes::from_static(&[1]) };
+        let stale = Meta::new(1).with_deadline(now);
+        assert_eq!(link.offer(now, frame(0), stale), Fate::Queued);
+        link.push_or_hold(now, frame(1), 4);
+        link.push_or_hold(now, frame(2), 4);
+        for code in 1..3 {
+            let mut batch = Vec::new();
+            assert_eq!(link.try_batch(&mut batch, 1 << 16), Some(Batch::Some), "the writer would wait");
+            assert_eq!(batch, [Packet::Frame(frame(code))]);
+        }
+        assert_eq!(link.try_batch(&mut Vec::new(), 1 << 16), None);
     }
 }

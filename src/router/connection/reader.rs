@@ -173,14 +173,11 @@ fn deliver<'a>(
         match inbound.deliver(now, link, *version, frame.code, &frame.payload) {
             Delivery::Done => return Ok(None),
             Delivery::Misbehaved { what, detail } => {
-                conduct.note(frame.channel, what, detail.clone());
-                return match what {
-                    // Whoever encodes what cannot be decoded will do so again, before the peer manager can say so.
-                    Misbehaviour::MalformedMessage | Misbehaviour::MalformedAnswer => {
-                        Err(channel_fault(what.as_str(), detail))
-                    }
-                    _ => Ok(None),
-                };
+                let ends = matches!(what, Misbehaviour::MalformedMessage | Misbehaviour::MalformedAnswer);
+                // Whoever encodes what cannot be decoded will do so again, before the peer manager can say so.
+                let fault = ends.then(|| channel_fault(what.as_str(), detail.clone().into_owned()));
+                conduct.note(frame.channel, what, detail);
+                return fault.map_or(Ok(None), Err);
             }
             Delivery::Disconnect => {
                 // It is our receiver that lags: the peer is not to blame.

@@ -1,5 +1,6 @@
 //! Channels as reactors use them, on whole nodes: over the memory transport on virtual time, and over TCP-RLPx.
 
+mod drops;
 mod groups;
 mod local;
 mod qos;

@@ -19,6 +19,7 @@ mod answering;
 mod candidates;
 mod errors;
 mod frames;
+mod hostility;
 mod versions;
 
 over_both!(

@@ -25,6 +25,7 @@ over_memory!(
     a_question_without_an_answer_ends_in_its_time,
     the_end_of_the_node_ends_it_and_tells_of_questions_in_flight,
     what_is_known_when_the_channel_ends_is_told_before,
+    however_many_questions_end_with_the_node_all_are_told,
     a_core_that_panics_ends_alone,
 );
 
@@ -418,6 +419,34 @@ async fn what_is_known_when_the_channel_ends_is_told_before<W: Wire>(net: Net<W>
     let refused = Seen::Told(Err(RequestError::Refused(Refusal::ShuttingDown)));
     let log = core.log.lock().unwrap();
     assert_eq!(log.iter().filter(|(_, seen)| *seen == refused).count(), 20, "{log:?}");
+}
+
+async fn however_many_questions_end_with_the_node_all_are_told<W: Wire>(net: Net<W>) {
+    const QUESTIONS: u64 = 300;
+    let mut mute = Probe::new(|_, _, _| {});
+    mute.keeps = true;
+    let mute = alone(&net, mute).await;
+    let mut builder = net.builder(2).await;
+    builder.peer(mute.node.address());
+    let (channel, updates) = (builder.channel::<Quiz>().unwrap(), builder.updates());
+    let mut node = net.start(builder, ());
+    node.up(id(1)).await;
+    let probe = Probe::new(|_, seen, out| {
+        if let Seen::Up(peer) = seen {
+            for number in 0..QUESTIONS {
+                out.request(peer, Ask { number }, 3600 * SECOND, Event::Told);
+            }
+        }
+    });
+    let (log, (_orders, events)) = (Arc::clone(&probe.log), mpsc::channel(1));
+    let mut driving = std::pin::pin!(drive(probe, channel, updates, events));
+    assert!(timeout(SECOND, &mut driving).await.is_err());
+    assert_eq!(log.lock().unwrap().len(), 1, "all wait for their answers");
+    assert!(node.stop().await.clean);
+    driving.await;
+    let gone = |seen: &Seen| *seen == Seen::Told(Err(RequestError::PeerGone));
+    let told = log.lock().unwrap().iter().filter(|(_, seen)| gone(seen)).count() as u64;
+    assert_eq!(told, QUESTIONS);
 }
 
 async fn a_core_that_panics_ends_alone<W: Wire>(net: Net<W>) {
