@@ -381,8 +381,10 @@ impl Link {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::queue::Overflow;
+    use crate::queue::{FlowConfig, Overflow};
 
     const NOTE: ChannelId = ChannelId::from_static("note");
 
