@@ -66,7 +66,8 @@
 //! # Not here
 //!
 //! Bans, good acts, scores that order peers or outlive the process, limits by address prefix, quotas by capability and
-//! rotation: they join as further holds, scores and rules of admission. Timeouts of dials and handshakes belong to the shell.
+//! rotation: they join as further holds, scores and rules of admission. Timeouts of dials and handshakes belong to the
+//! shell.
 
 mod accepting;
 mod answer;

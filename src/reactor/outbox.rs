@@ -154,7 +154,7 @@ impl<R: Reactor> Outbox<R> {
 
     /// Takes the messages to be sent, in order.
     pub fn take_sent(&mut self) -> Vec<Sending<R::Message>> {
-        let of_messages = |effect: &mut Effect<R>| matches!(effect, Effect::Send(_));
+        let of_messages = |effect: &Effect<R>| matches!(effect, Effect::Send(_));
         let taken = self.take(of_messages).into_iter().filter_map(|effect| match effect {
             Effect::Send(sending) => Some(sending),
             _ => None,
@@ -164,7 +164,7 @@ impl<R: Reactor> Outbox<R> {
 
     /// Takes the reports to be made, in order.
     pub fn take_reports(&mut self) -> Vec<Reported> {
-        let of_reports = |effect: &mut Effect<R>| matches!(effect, Effect::Report(_));
+        let of_reports = |effect: &Effect<R>| matches!(effect, Effect::Report(_));
         let taken = self.take(of_reports).into_iter().filter_map(|effect| match effect {
             Effect::Report(reported) => Some(reported),
             _ => None,
@@ -189,13 +189,9 @@ impl<R: Reactor> Outbox<R> {
         self.effects.pop_front()
     }
 
-    fn take(&mut self, wanted: impl FnMut(&mut Effect<R>) -> bool) -> VecDeque<Effect<R>> {
-        let mut wanted = wanted;
-        let (mut taken, mut left) = (VecDeque::new(), VecDeque::new());
-        for mut effect in self.effects.drain(..) {
-            let into = if wanted(&mut effect) { &mut taken } else { &mut left };
-            into.push_back(effect);
-        }
+    /// Takes the effects of one kind; the others stay. All keep their order.
+    fn take(&mut self, wanted: impl Fn(&Effect<R>) -> bool) -> VecDeque<Effect<R>> {
+        let (taken, left) = self.effects.drain(..).partition(wanted);
         self.effects = left;
         taken
     }

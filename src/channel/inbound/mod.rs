@@ -1,7 +1,7 @@
 //! What stands between all peers and one receiver.
 //!
-//! [`deliver`] is the way in for connections, [`local`] for other reactors of the node; here is the queue itself, and the
-//! way out.
+//! [`deliver`] is the way in for connections, [`local`] for other reactors of the node; here is the queue itself, and
+//! the way out.
 //!
 //! Only local messages can be stale or cancelled: what a peer's message carries beside itself stays with the peer.
 

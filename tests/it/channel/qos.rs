@@ -5,7 +5,6 @@ mod fairness;
 mod overload;
 mod priority;
 
-use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,10 +12,11 @@ use peerage::peer::{Limit, PeerUpdate};
 use peerage::router::{Builder, Report, Router, RouterConfig, RouterHandle};
 use peerage::transport::memory::MemoryNetwork;
 use peerage::transport::rlpx::RlpxTransport;
-use peerage::{NodeAddress, NodeId, NodeKey};
+use peerage::{NodeAddress, NodeId};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
+
+use crate::router::kit::{PATIENCE, key, lost, paused, real};
 
 peerage::protocol! {
     /// Small messages, numbered by their sender.
@@ -26,29 +26,10 @@ peerage::protocol! {
     }
 }
 
-/// The longest that a test may wait for anything. On virtual time it costs nothing.
-const PATIENCE: Duration = Duration::from_secs(25);
-
-/// Runs a test on virtual time.
-fn paused<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
-    runtime.unwrap().block_on(async { timeout(PATIENCE * 4000, test).await.expect("the test hangs") })
-}
-
-/// Runs a test on real time, which only bounds how long it may hang.
-fn real<T>(test: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.unwrap().block_on(async { timeout(PATIENCE, test).await.expect("the test hangs") })
-}
-
 /// How nodes reach each other.
 enum Way {
     Memory(MemoryNetwork),
     Tcp,
-}
-
-fn key(seed: u64) -> NodeKey {
-    NodeKey::insecure_from_seed(seed)
 }
 
 impl Way {

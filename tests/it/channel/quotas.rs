@@ -12,7 +12,7 @@ use peerage::transport::PacketWriter;
 use tokio::task::yield_now;
 use tokio::time::advance;
 
-use crate::router::kit::{Bare, Memory, Net, Node, Note, Wire, id, over_both, paused};
+use crate::router::kit::{Bare, Memory, Net, Node, Note, Wire, dropped, id, over_both, paused};
 
 over_both!(
     what_one_peer_sends_too_much_harms_neither_others_nor_itself_elsewhere,
@@ -44,7 +44,7 @@ async fn say<W: Wire>(peer: &mut Bare<W>, messages: usize) {
 }
 
 fn over(status: &ChannelStatus) -> u64 {
-    status.dropped.iter().find(|(why, _)| *why == DropReason::OverQuota).map_or(0, |(_, count)| *count)
+    dropped(status, DropReason::OverQuota)
 }
 
 /// Waits until so many messages have come, and says how many were within the quota.

@@ -13,7 +13,9 @@ use peerage::transport::{Offer, PacketReader};
 use tokio::task::yield_now;
 use tokio::time::{Instant, advance};
 
-use crate::router::kit::{Bare, Memory, Net, Node, Note, Other, Wire, id, offer, over_both, paused};
+use crate::router::kit::{
+    Bare, Memory, Net, Node, Note, Other, Wire, dropped, id, lost, offer, over_both, paused,
+};
 
 over_both!(
     each_recipient_has_its_fate,
@@ -51,14 +53,6 @@ fn say(number: u64) -> Note {
 
 fn status<C>(node: &Node<C>) -> ChannelStatus {
     node.handle.channels().remove(0)
-}
-
-fn dropped(status: &ChannelStatus, reason: DropReason) -> u64 {
-    status.dropped.iter().find(|(why, _)| *why == reason).map_or(0, |(_, count)| *count)
-}
-
-fn lost(status: &ChannelStatus) -> u64 {
-    status.dropped.iter().map(|(_, count)| count).sum()
 }
 
 /// Sends to a peer that does not read until no more fits in its queue, nor in the network's buffers.

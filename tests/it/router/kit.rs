@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peerage::address::Endpoint;
-use peerage::channel::{Channel, PeerUpdates};
+use peerage::channel::{Channel, DropReason, PeerUpdates};
 use peerage::event::{Closed, Event, EventKind, Layer};
 use peerage::id::{ConnId, Direction};
 use peerage::message::ChannelSpec;
 use peerage::peer::{Limit, PeerUpdate};
-use peerage::router::{Builder, Report, Router, RouterConfig, RouterHandle};
+use peerage::router::{Builder, ChannelStatus, Report, Router, RouterConfig, RouterHandle};
 use peerage::transport::memory::{MemoryNetwork, MemoryStream, MemoryTransport};
 use peerage::transport::rlpx::RlpxTransport;
 use peerage::transport::{Connection, Handshake, Offer, Target, Transport};
@@ -43,7 +43,7 @@ peerage::protocol! {
 }
 
 /// The longest that a test may wait for anything. Real on TCP; on virtual time it costs nothing.
-const PATIENCE: Duration = Duration::from_secs(25);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Runs each test over both transports.
 macro_rules! over_both {
@@ -390,6 +390,16 @@ impl Node<Channel<Note>> {
         let envelope = self.channel.recv().await.expect("the node has ended");
         (envelope.from, envelope.message)
     }
+}
+
+/// How many messages of a channel were lost for `reason`.
+pub(crate) fn dropped(status: &ChannelStatus, reason: DropReason) -> u64 {
+    status.dropped.iter().find(|(why, _)| *why == reason).map_or(0, |(_, count)| *count)
+}
+
+/// How many were lost for any reason.
+pub(crate) fn lost(status: &ChannelStatus) -> u64 {
+    status.dropped.iter().map(|(_, count)| count).sum()
 }
 
 /// Answers each `Say` with a `Back`.

@@ -8,7 +8,7 @@ use peerage::message::Message;
 use peerage::queue::Overflow;
 use tokio::time::Instant;
 
-use super::kit::{Net, Node, Note, Other, Wire, id, over_both};
+use super::kit::{Net, Node, Note, Other, Wire, id, lost, over_both};
 
 over_both!(
     a_reactor_that_never_reads_stalls_no_other_channel,
@@ -41,7 +41,7 @@ async fn a_reactor_that_never_reads_stalls_no_other_channel<W: Wire>(net: Net<W>
         assert_eq!(listening.recv().await.unwrap().message, Other::Say { number });
     }
     let status = a.handle.channels();
-    let full: u64 = status[0].dropped.iter().map(|(_, count)| count).sum();
+    let full = lost(&status[0]);
     assert_eq!(status[0].dropped, [(DropReason::InboundFull, full)]);
     assert!(full > 0 && status[0].waiting <= 1024, "{status:?}");
     assert_eq!(status[1].dropped, [], "the other channel lost nothing");

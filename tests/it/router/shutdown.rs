@@ -9,7 +9,7 @@ use peerage::message::Message;
 use peerage::router::RouterHandle;
 use tokio::time::Instant;
 
-use super::kit::{Net, Node, Note, Tcp, Wire, id, over_both, real};
+use super::kit::{Net, Node, Note, Tcp, Wire, id, lost, over_both, real};
 
 over_both!(
     ten_thousand_queued_messages_are_delivered_or_counted,
@@ -43,7 +43,7 @@ async fn roomy_node<W: Wire>(net: &Net<W>, seed: u64, to: Option<&Node>) -> Node
 }
 
 fn dropped(handle: &RouterHandle) -> u64 {
-    handle.channels()[0].dropped.iter().map(|(_, count)| count).sum()
+    lost(&handle.channels()[0])
 }
 
 /// How many tasks the runtime has: those of this test, whose own future is none.
@@ -129,7 +129,7 @@ async fn losses_before_a_shutdown_are_not_its_own<W: Wire>(net: Net<W>) {
     drop(peer);
     node.down(id(2)).await;
     let status = node.handle.channels().remove(0);
-    let lost: u64 = status.dropped.iter().map(|(_, count)| count).sum();
+    let lost = lost(&status);
     assert_eq!(status.sent + lost, 100);
     let mut second = roomy_node(&net, 3, Some(&node)).await;
     node.up(second.id).await;

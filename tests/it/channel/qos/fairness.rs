@@ -12,7 +12,7 @@ use peerage::transport::memory::MemoryNetwork;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::{Load, Node, PATIENCE, Way, key, paused, real};
+use super::{Load, Node, PATIENCE, Way, key, lost, paused, real};
 
 /// How many messages the receiver reads in a round, from all peers together: each has a fair share of two.
 const READ_EACH_ROUND: usize = 20;
@@ -117,8 +117,7 @@ async fn conserves(
         (sent, load)
     };
     let ((), (sent, load)) = tokio::join!(reading, ending);
-    let dropped: u64 = load.dropped.iter().map(|(_, count)| count).sum();
-    assert_eq!(load.received + dropped, sent, "{load:?}");
+    assert_eq!(load.received + lost(&load), sent, "{load:?}");
     match policy {
         Overflow::Wait => assert_eq!(load.dropped, []),
         _ => assert!(matches!(load.dropped[..], [(DropReason::InboundFull, 1..)]), "{load:?}"),

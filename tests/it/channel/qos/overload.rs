@@ -8,7 +8,7 @@ use peerage::router::ChannelStatus;
 use peerage::transport::memory::MemoryNetwork;
 use tokio_util::task::TaskTracker;
 
-use super::{Load, Node, Way, paused};
+use super::{Load, Node, Way, lost, paused};
 
 /// What is offered for each message that the peer may read.
 const OVERLOAD: u64 = 10;
@@ -129,11 +129,7 @@ impl Outcome {
         let Self { offered, refused, read, near, far } = self;
         assert_eq!(near.accepted + near.refused, *offered, "{near:?}");
         assert_eq!(near.refused, *refused);
-        assert_eq!(
-            near.accepted,
-            near.sent + near.dropped.iter().map(|(_, count)| count).sum::<u64>(),
-            "{near:?}"
-        );
+        assert_eq!(near.accepted, near.sent + lost(near), "{near:?}");
         assert_eq!((far.received, far.waiting), (*read, 0), "{far:?}");
         // It is an overload: most of what was offered was too much.
         assert!(near.sent < offered / 5, "{near:?}");
