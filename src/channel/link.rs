@@ -520,7 +520,7 @@ mod tests {
 
     #[test]
     fn a_message_that_is_put_off_is_charged_once() {
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let flow = FlowConfig::new(1, 1, 1024, Overflow::Wait).unwrap();
         let meter = Meter::new(Quota::new(1, 2).unwrap(), now);
         let channel = LinkChannel {
@@ -560,7 +560,7 @@ mod tests {
 
     #[test]
     fn a_refusal_that_was_held_goes_when_what_stood_in_its_way_was_stale() {
-        let (link, now) = (narrow(), Instant::now());
+        let (link, now) = (narrow(), tokio::time::Instant::now().into_std());
         let frame = |code| Frame { channel: NOTE, code, payload: bytes::Bytes::from_static(&[1]) };
         let stale = Meta::new(1).with_deadline(now);
         assert_eq!(link.offer(now, frame(0), stale), Fate::Queued);
