@@ -37,7 +37,8 @@ pub enum DropReason {
     LateAnswer,
     /// It was an answer that nobody asked for: unknown, a duplicate, or of another question. The peer's fault.
     UnaskedAnswer,
-    /// It was a question that found no capacity, or whose responder was dropped.
+    /// It was a question that found no capacity, or whose responder was dropped. A question that was received, or
+    /// lost in the inbound queue, is counted there as well: this says that it had no answer.
     Unanswered,
 }
 

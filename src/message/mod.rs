@@ -46,7 +46,9 @@ pub struct Version {
 /// Prefer [`protocol!`](crate::protocol) over writing it by hand.
 ///
 /// An implementation must decode what it encodes (`decode(v, m.code(), m.encode(v)) == m`), must never
-/// panic on any payload, and must check every length and count before it allocates for it.
+/// panic on any payload, and must check every length and count before it allocates for it. Queues charge a message the
+/// bytes of its payload; what it takes once decoded can be more, by 24 to 32 times for a list of many short byte strings.
+/// Where that matters, [`Message::MAX_BYTES`] and the channel's shares have to allow for it.
 pub trait Message: Sized + Send + 'static {
     /// The channel's name: 1 to 8 printable ASCII characters.
     const CHANNEL: ChannelId;

@@ -49,10 +49,12 @@
 //! | was never given to a question (0 never is) | [`Verdict::Unasked`] | the peer's |
 //! | was answered or refused before | [`Verdict::Duplicate`] | the peer's |
 //! | was given up by its asker | [`Verdict::Late`], and the next for it is a duplicate | nobody's |
-//! | is too long ago to tell | [`Verdict::Late`] | nobody's |
+//! | is too long ago to tell | [`Verdict::Late`], as often as there are such ids | nobody's |
+//! | is, and that was used up | [`Verdict::Duplicate`] | the peer's |
 //!
 //! Remembered are the latest [`Limits::remembered`] ids that were given, and all that are in flight however
-//! old. A refusal has no code to compare.
+//! old. A refusal has no code to compare. A peer that answers each question at most once is never at fault, and
+//! none can answer without end.
 //!
 //! # Who may send
 //!
@@ -335,7 +337,7 @@ impl<T> Waiters<T> {
             self.counts.unasked += 1;
             return Verdict::Unasked;
         }
-        if self.past.has_spoken(id) {
+        if !self.past.may_speak(id) {
             self.counts.duplicate += 1;
             return Verdict::Duplicate;
         }

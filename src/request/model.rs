@@ -69,8 +69,8 @@ struct Question {
     state: State,
     /// The id, once it was sent, and when that was.
     sent: Option<(u64, Instant)>,
-    /// Whether the peer has answered or refused it, in time or late.
-    spoken: bool,
+    /// How often the peer has answered or refused it, in time or late.
+    words: u64,
 }
 
 /// The reference.
@@ -116,7 +116,7 @@ impl Model {
             return Asked::Full(serial);
         }
         let state = State::Waiting;
-        self.asked.push(Question { serial, channel, code, state, sent: None, spoken: false });
+        self.asked.push(Question { serial, channel, code, state, sent: None, words: 0 });
         Asked::Waiting(Ticket(self.asked.len() as u64))
     }
 
@@ -141,7 +141,10 @@ impl Model {
 
     /// `code` is `None` for a refusal.
     fn judge(&mut self, now: Instant, channel: ChannelId, code: Option<u8>, id: u64) -> Verdict<u64> {
-        let remembered = id + self.limits.remembered() as u64 > self.ids_given();
+        let forgotten = self.ids_given().saturating_sub(self.limits.remembered() as u64);
+        let is_forgotten = |question: &&Question| question.sent.is_some_and(|(id, _)| id <= forgotten);
+        let words_on_forgotten: u64 =
+            self.asked.iter().filter(is_forgotten).map(|question| question.words).sum();
         let Some(at) = self.by_id(id) else {
             self.counts.unasked += 1;
             return Verdict::Unasked;
@@ -152,7 +155,7 @@ impl Model {
                 self.counts.foreign += 1;
                 return Verdict::Foreign;
             }
-            question.spoken = true;
+            question.words += 1;
             question.state = if code.is_some() { State::Answered } else { State::Refused };
             let round_trip = question.sent.map_or(Duration::MAX, |(_, at)| now - at);
             if code.is_some() {
@@ -160,11 +163,12 @@ impl Model {
             }
             return Verdict::Matched { waiter: question.serial, round_trip };
         }
-        if remembered && question.spoken {
+        let exhausted = if id > forgotten { question.words > 0 } else { words_on_forgotten >= forgotten };
+        if exhausted {
             self.counts.duplicate += 1;
             return Verdict::Duplicate;
         }
-        question.spoken = true;
+        question.words += 1;
         self.counts.late += 1;
         Verdict::Late
     }

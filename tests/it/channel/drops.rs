@@ -79,8 +79,9 @@ async fn lose(way: DropReason, channel: Channel<Last>, last: Last) {
 }
 
 /// Runs on a thread of its own, so that one that waits for itself is noticed.
+#[allow(clippy::disallowed_methods, reason = "a thread that waits for itself can only be told from another")]
 fn promptly(test: impl FnOnce() + Send + 'static) {
-    let (tell, told) = mpsc::channel();
+    let (tell, told) = mpsc::sync_channel(1);
     let running = std::thread::spawn(move || {
         test();
         tell.send(()).unwrap();
@@ -106,7 +107,7 @@ fn what_is_dropped_may_use_its_channel() {
             paused(async {
                 let channel = channel();
                 let sender: Sender<Last> = channel.sender().clone();
-                let (counters, (tell, told)) = (sender.clone(), mpsc::channel());
+                let (counters, (tell, told)) = (sender.clone(), mpsc::sync_channel(1));
                 let last = Last(Some(Box::new(move || {
                     sender.try_send(Recipients::local(), Last(None)).ignore();
                     tell.send(()).unwrap();

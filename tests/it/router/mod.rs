@@ -14,3 +14,4 @@ mod pressure;
 mod reactors;
 mod shutdown;
 mod simultaneous;
+mod traces;
