@@ -2,19 +2,16 @@
 //! `recv` of the reactor at the other end. Both nodes run on one thread, so the time is that of both ends together. Beside
 //! it the way from one reactor to another of the same node.
 
+mod kit;
+
 use std::error::Error;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use peerage::channel::{Receiver, Recipients, Sender};
-use peerage::peer::PeerUpdate;
-use peerage::router::{Builder, RouterHandle};
-use peerage::transport::memory::MemoryNetwork;
-use peerage::transport::rlpx::RlpxTransport;
-use peerage::{NodeAddress, NodeId, NodeKey, Router};
-use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
+
+use kit::{Connected, Nodes};
 
 peerage::protocol! {
     /// Payloads of any size.
@@ -27,74 +24,32 @@ peerage::protocol! {
 /// Longest time that a message may wait for room.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Two nodes that are connected, as long as this lives.
+/// Two nodes, a sender at one and the receiver of the other.
 struct Pair {
-    runtime: Runtime,
-    tasks: JoinSet<()>,
-    handles: Vec<RouterHandle>,
+    nodes: Nodes,
     sender: Sender<Load>,
     receiver: Receiver<Load>,
     /// Sends on the receiver's own node.
     local: Sender<Load>,
-    to: NodeId,
 }
 
 impl Pair {
     fn new(over_tcp: bool) -> Result<Self, Box<dyn Error>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (a, b) = (NodeKey::insecure_from_seed(1), NodeKey::insecure_from_seed(2));
-        let (mut at_a, mut at_b) = (Router::builder(a.id()), Router::builder(b.id()));
-        let to = b.id();
-        let address = if over_tcp {
-            let listening = runtime.block_on(RlpxTransport::bind(b, ([127, 0, 0, 1], 0).into()))?;
-            at_a.transport(RlpxTransport::dial_only(a));
-            at_b.transport(listening);
-            None
-        } else {
-            let network = MemoryNetwork::new();
-            at_a.transport(network.listen(a.id()));
-            at_b.transport(network.listen(to));
-            Some(NodeAddress::memory(to))
-        };
-        Self::connect(runtime, at_a, at_b, to, address)
-    }
-
-    fn connect(
-        runtime: Runtime,
-        mut at_a: Builder,
-        mut at_b: Builder,
-        to: NodeId,
-        address: Option<NodeAddress>,
-    ) -> Result<Self, Box<dyn Error>> {
-        let (local, receiver) = at_b.channel::<Load>()?.split();
-        let (sender, _) = at_a.channel::<Load>()?.split();
-        let listening = at_b.build()?;
-        at_a.peer(address.unwrap_or_else(|| listening.handle().addresses().remove(0)));
-        let mut updates = at_a.updates();
-        let dialling = at_a.build()?;
-        let handles = vec![listening.handle(), dialling.handle()];
-        let mut tasks = JoinSet::new();
-        runtime.block_on(async {
-            for router in [listening, dialling] {
-                tasks.spawn(async move {
-                    router.run().await;
-                });
-            }
-            let up = updates.next().await;
-            assert!(matches!(up, Some(PeerUpdate::Up { .. })), "the nodes did not connect: {up:?}");
-        });
-        Ok(Self { runtime, tasks, handles, sender, receiver, local, to })
+        let Connected { nodes, near_channel, far_channel } = Nodes::connect(runtime, over_tcp)?;
+        let ((sender, _), (local, receiver)) = (near_channel.split(), far_channel.split());
+        Ok(Self { nodes, sender, receiver, local })
     }
 
     /// Sends `count` messages and waits until all have arrived.
     #[allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
     fn carry(&mut self, count: u64, payload: &Bytes) -> Duration {
-        let Self { runtime, sender, receiver, to, .. } = self;
+        let Self { nodes: Nodes { runtime, far, .. }, sender, receiver, .. } = self;
         let started = Instant::now();
         runtime.block_on(async {
             let send = async {
                 for _ in 0..count {
-                    let sent = sender.send(*to, Load::Blob(payload.clone()), PATIENCE).await;
+                    let sent = sender.send(*far, Load::Blob(payload.clone()), PATIENCE).await;
                     assert!(sent.is_ok(), "{sent:?}");
                 }
             };
@@ -111,7 +66,7 @@ impl Pair {
     /// Delivers `count` messages within the receiver's node, one at a time.
     #[allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
     fn deliver_locally(&mut self, count: u64, payload: &Bytes) -> Duration {
-        let Self { runtime, local, receiver, .. } = self;
+        let Self { nodes: Nodes { runtime, .. }, local, receiver, .. } = self;
         let started = Instant::now();
         runtime.block_on(async {
             for _ in 0..count {
@@ -121,14 +76,6 @@ impl Pair {
             }
         });
         started.elapsed()
-    }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        self.handles.iter().for_each(RouterHandle::shutdown);
-        let Self { runtime, tasks, .. } = self;
-        runtime.block_on(async { while tasks.join_next().await.is_some() {} });
     }
 }
 
