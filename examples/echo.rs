@@ -89,7 +89,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         answer
     };
-    let (answer, _, _) = tokio::join!(conversation, listening.run(), dialing.run());
+    let (answer, listening, dialing) = tokio::join!(conversation, listening.run(), dialing.run());
     println!("{}", answer?);
+    println!("clean: {}", listening.clean && dialing.clean);
     Ok(())
 }

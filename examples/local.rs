@@ -5,8 +5,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use peerage::channel::{Channel, Envelope, Recipients, Refusal, Sender};
-use peerage::message::Received;
+use peerage::channel::{Channel, Destination, Envelope, Recipients, Refusal, Sender};
 use peerage::reactor::{Outbox, Reactor, SendId, drive};
 use peerage::{NodeId, NodeKey, Router};
 use tokio::sync::mpsc;
@@ -37,7 +36,7 @@ impl Reactor for Thermostat {
     fn on_message(&mut self, _now: Instant, envelope: Envelope<Heating>, _out: &mut Outbox<Self>) {
         let whence = if envelope.is_local() { "a reactor of this node" } else { "a peer" };
         match envelope.message {
-            Heating::<Received>::Measured { millidegrees } => {
+            Heating::Measured { millidegrees } => {
                 self.on = millidegrees < 20_000;
                 println!("thermostat | {whence} measured {millidegrees} millidegrees");
             }
@@ -62,7 +61,7 @@ impl Reactor for Thermostat {
 async fn sensor(heating: Sender<Heating>) -> Result<(), Box<dyn Error>> {
     for millidegrees in [21_500, 18_200] {
         heating.try_send(Recipients::local(), Heating::Measured { millidegrees }).ok()?;
-        let state = heating.request(Recipients::local(), IsOn, Duration::from_secs(1)).await?;
+        let state = heating.request(Destination::Local, IsOn, Duration::from_secs(1)).await?;
         println!("sensor     | the heating is {}", if state.on { "on" } else { "off" });
     }
     Ok(())

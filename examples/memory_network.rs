@@ -63,8 +63,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for _ in 0..2 * NODES {
         println!("{}", answered.recv().await.unwrap_or_default());
     }
-    let connections: usize = handles.iter().map(|handle| handle.peers().len()).sum();
-    println!("{NODES} nodes, {} connections", connections / 2);
+    for handle in &handles {
+        // A subscription tells first of the peers that are up already.
+        let mut updates = handle.updates();
+        while handle.peers().len() < ids.len() - 1 {
+            updates.next().await;
+        }
+    }
+    println!("{NODES} nodes, each connected to all others: {} connections", NODES * (NODES - 1) / 2);
     for handle in &handles {
         handle.shutdown();
     }

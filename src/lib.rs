@@ -151,6 +151,10 @@ pub mod transport;
 #[cfg(all(feature = "net", any(doc, doctest)))]
 #[doc = include_str!("../docs/tutorial.md")]
 pub mod tutorial {}
+/// Compiles the README's blocks of Rust.
+#[cfg(all(feature = "net", doctest))]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 pub use address::NodeAddress;
 pub use id::{NodeId, NodeKey};
