@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use peerage::channel::{Channel, Envelope, Recipients, Refusal, Sender};
+use peerage::channel::{Channel, Destination, Envelope, Recipients, Refusal, Sender};
 use peerage::message::Received;
 use peerage::reactor::{Outbox, Reactor, SendId, drive};
 use peerage::{NodeId, NodeKey, Router};
@@ -62,7 +62,7 @@ impl Reactor for Thermostat {
 async fn sensor(heating: Sender<Heating>) -> Result<(), Box<dyn Error>> {
     for millidegrees in [21_500, 18_200] {
         heating.try_send(Recipients::local(), Heating::Measured { millidegrees }).ok()?;
-        let state = heating.request(Recipients::local(), IsOn, Duration::from_secs(1)).await?;
+        let state = heating.request(Destination::Local, IsOn, Duration::from_secs(1)).await?;
         println!("sensor     | the heating is {}", if state.on { "on" } else { "off" });
     }
     Ok(())

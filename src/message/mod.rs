@@ -23,7 +23,9 @@ pub use capability::{AgreedChannel, Capability, CapabilityNameError};
 #[doc(hidden)]
 pub use protocol::support as __support;
 pub use refusal::Refusal;
-pub use request::{Answer, Head, Port, Question, Received, Request, Responder, Role, Sent, Template, Wire};
+pub use request::{
+    Answer, AskedNotSent, Head, Port, Question, Received, Request, Responder, Role, Sent, Template, Wire,
+};
 
 use bytes::{Bytes, BytesMut};
 
@@ -47,6 +49,11 @@ pub struct Version {
 ///
 /// An implementation must decode what it encodes (`decode(v, m.code(), m.encode(v)) == m`), must never
 /// panic on any payload, and must check every length and count before it allocates for it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the protocol of a channel",
+    label = "not a protocol",
+    note = "declare an enum with `protocol!`; a question or an answer is a part of one, and is asked with `request` or answered with its responder"
+)]
 pub trait Message: Sized + Send + 'static {
     /// The channel's name: 1 to 8 printable ASCII characters.
     const CHANNEL: ChannelId;

@@ -96,10 +96,14 @@ async fn the_one_with_the_fewest_questions_is_asked<W: Wire>(net: Net<W>) {
     // 2 0 1, then 2 1 1 where the first of the equal is asked, 2 2 1, 2 2 2, and so on.
     let mut asked = Vec::new();
     for _ in 0..4 {
-        waiting.push(net.beside({
-            let sender = asker.sender();
-            async move { sender.request(Recipients::all(), double(5), LONG).await }
-        }));
+        waiting.push(
+            net.beside({
+                let sender = asker.sender();
+                async move {
+                    sender.request_any(Recipients::all(), double(5), LONG).await.map(|(_, answer)| answer)
+                }
+            }),
+        );
         let found = std::future::poll_fn(|cx| {
             let at = peers.iter_mut().position(|peer| {
                 let reading = std::pin::pin!(peer.frame());
