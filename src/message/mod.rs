@@ -14,6 +14,8 @@
 //! answers to questions: [`crate::request`] does.
 
 mod capability;
+#[cfg(doctest)]
+mod mistakes;
 mod protocol;
 mod refusal;
 mod request;

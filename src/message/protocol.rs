@@ -161,6 +161,16 @@ macro_rules! __protocol {
         ));
     };
 
+    (@sort { [$(#[$meta:meta])*] [$vis:vis] $name:ident, $channel:literal, $version:literal, $limit:tt }
+        $plain:tt [{ $qmeta:tt $qcode:literal $question:ident $reply:ident $($qbody:tt)? } $($questions:tt)*] []
+        $codes:tt
+    ) => {
+        compile_error!(concat!(
+            "`", stringify!($reply), "` is the answer to `", stringify!($question), "`, but not declared as one: write \
+             `code = answer ", stringify!($reply), "` in the same protocol"
+        ));
+    };
+
     // All are sorted. Without questions the enum is an ordinary one.
     (@sort { [$(#[$meta:meta])*] [$vis:vis] $name:ident, $channel:literal, $version:literal, $limit:tt }
         [$({ [$(#[$vmeta:meta])*] $code:literal $variant:ident $({ $($fields:tt)* })? $(( $inner:ty ))? })*]
@@ -207,7 +217,6 @@ macro_rules! __protocol {
         }
 
         $crate::__protocol! { @check $channel $version $codes $limit }
-        $crate::__protocol! { @answers ($) $($answer)* }
         $( $crate::__protocol! { @struct [$(#[$qmeta])*] [$vis] $question $($qbody)? } )+
         $( $crate::__protocol! { @struct [$(#[$ameta])*] [$vis] $answer $($abody)? } )*
 
@@ -249,21 +258,27 @@ macro_rules! __protocol {
             }
         }
 
-        $(
-            impl $crate::message::Question for $question {
-                type Protocol = $name;
-                type Answer = __peerage_answer!($reply);
-                const CODE: u8 = $qcode;
+        // So that the macro in it is not seen by other protocols.
+        const _: () = {
+            $crate::__protocol! { @answers ($) $($answer)* }
+            $( __peerage_answer! { declared $reply } )+
 
-                fn encode(&self, id: u64, _version: u32, out: &mut $crate::message::__support::BytesMut) {
-                    self.__encode(id, out);
-                }
+            $(
+                impl $crate::message::Question for $question {
+                    type Protocol = $name;
+                    type Answer = __peerage_answer!($reply);
+                    const CODE: u8 = $qcode;
 
-                fn received(request: $crate::message::Request<Self>) -> $name<$crate::message::Received> {
-                    $name::$question(request)
+                    fn encode(&self, id: u64, _version: u32, out: &mut $crate::message::__support::BytesMut) {
+                        self.__encode(id, out);
+                    }
+
+                    fn received(request: $crate::message::Request<Self>) -> $name<$crate::message::Received> {
+                        $name::$question(request)
+                    }
                 }
-            }
-        )+
+            )+
+        };
         $(
             impl $crate::message::Answer for $answer {
                 type Protocol = $name;
@@ -285,16 +300,20 @@ macro_rules! __protocol {
 
     // Turns the name of an answer into its type. Without it, a name that is not declared would be looked for in all
     // of the surroundings, and the compiler would propose whatever it finds there.
-    (@answers ($dollar:tt) $($answer:ident)*) => {
-        #[allow(unused_macros, reason = "its last rule is for mistakes")]
+    (@answers ($dollar:tt) $first:ident $($answer:ident)*) => {
+        #[allow(unused_macros, reason = "some of its rules are for mistakes")]
         macro_rules! __peerage_answer {
-            $( ($answer) => { $answer }; )*
-            ($dollar other:ident) => {
+            (declared $first) => {};
+            $( (declared $answer) => {}; )*
+            (declared $dollar other:ident) => {
                 compile_error!(concat!(
                     "`", stringify!($dollar other), "` is the answer to a question, but not declared as one: write \
                      `code = answer ", stringify!($dollar other), "` in the same protocol"
-                ))
+                ));
             };
+            $( ($answer) => { $answer }; )*
+            // Of the first, and of one that is not declared: of that enough was said.
+            ($dollar other:ident) => { $first };
         }
     };
 
@@ -302,8 +321,9 @@ macro_rules! __protocol {
         // Whether or not the protocol is ever used.
         const _: () = {
             let _ = $crate::id::ChannelId::from_static($channel);
-            assert!($version >= 1, "versions of a protocol count from 1");
-            assert!(($($limit)*) > 0, "a protocol whose payloads have at most 0 bytes says nothing: raise `max`");
+            let (version, limit): (u32, usize) = ($version, $($limit)*);
+            assert!(version >= 1, "versions of a protocol count from 1");
+            assert!(limit > 0, "a protocol whose payloads have at most 0 bytes says nothing: raise `max`");
             let codes: &[u8] = &[$($code),*];
             let mut i = 0;
             while i < codes.len() {
@@ -312,7 +332,7 @@ macro_rules! __protocol {
             }
             assert!(codes.len() <= 112, "a channel has at most 112 codes: ids above 0x7f do not interoperate");
             assert!(
-                ($($limit)*) <= $crate::message::MAX_PAYLOAD_BYTES,
+                limit <= $crate::message::MAX_PAYLOAD_BYTES,
                 "no payload above 16,777,214 bytes interoperates"
             );
         };

@@ -323,3 +323,31 @@ impl<R: Reactor, Q: Question<Protocol = R::Message>> Ask<R> for Asked<R, Q> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::NodeKey;
+    use crate::reactor::ping::{Measured, Pinger, Question};
+
+    #[test]
+    fn what_is_taken_back_and_under_which_name_is_seen_without_a_runtime() {
+        let mut out = Outbox::<Pinger<fn(NodeId, Measured)>>::new();
+        let (first, second) = (out.cancel_id(), out.cancel_id());
+        assert_ne!(first, second);
+        let again = Outbox::<Pinger<fn(NodeId, Measured)>>::new().cancel_id();
+        assert_eq!(first, again, "the same in each test");
+
+        let peer = NodeKey::insecure_from_seed(1).id();
+        let ended = |_| crate::reactor::ping::Event::Quiet;
+        out.request_any_as(first, peer, Question, Duration::ZERO, ended);
+        out.cancel(first);
+        out.request_any(peer, Question, Duration::ZERO, ended);
+        out.cancel(second);
+        assert_eq!(format!("{out:?}"), r#"["ask", "cancel", "ask", "cancel"]"#);
+        assert_eq!(out.take_cancelled(), [first, second]);
+        let asked = [out.take_request::<Question>(), out.take_request::<Question>()];
+        assert_eq!(asked.map(|asked| asked.unwrap().cancel), [Some(first), None]);
+        assert!(out.is_empty());
+    }
+}
