@@ -26,6 +26,11 @@ pub(super) struct Cancellable<'a> {
 }
 
 impl Cancellations {
+    /// A name that no other has, as users hold it.
+    pub(crate) fn name(&self) -> CancelId {
+        CancelId(self.mint())
+    }
+
     /// A name that no other has.
     pub(super) fn mint(&self) -> queue::CancelId {
         queue::CancelId(self.last.fetch_add(1, Relaxed))

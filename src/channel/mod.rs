@@ -61,6 +61,7 @@ pub use request::RequestError;
 pub use sender::{BehaviourReport, Sender};
 pub use updates::PeerUpdates;
 
+pub(crate) use cancellation::Cancellations;
 pub(crate) use inbound::{Delivery, Inbound, InboundQueue};
 pub(crate) use link::{Batch, FarEnd, Link, LinkChannel, LinkLimits, Meter};
 pub(crate) use registry::Registry;

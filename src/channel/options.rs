@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use crate::queue::{self, Meta};
 
 /// Names messages that can be taken back together, as long as they are queued. Minted by
-/// [`Sender::cancel_id`](super::Sender::cancel_id), and different from every other of the node.
+/// [`Sender::cancel_id`](super::Sender::cancel_id), or in a core by
+/// [`Outbox::cancel_id`](crate::reactor::Outbox::cancel_id), and different from every other of the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CancelId(pub(super) queue::CancelId);
 
@@ -32,7 +33,8 @@ impl SendOptions {
         self
     }
 
-    /// Lets [`Sender::cancel`](super::Sender::cancel) take the message back as long as it is queued.
+    /// Lets [`Sender::cancel`](super::Sender::cancel), or [`Outbox::cancel`](crate::reactor::Outbox::cancel) in a core,
+    /// take the message back as long as it is queued.
     pub const fn cancel_by(mut self, id: CancelId) -> Self {
         self.cancel = Some(id);
         self

@@ -11,7 +11,7 @@ use super::asking::{Answered, Reply, Waiter};
 use super::link::Link;
 use super::options::{CancelId, SendOptions};
 use super::outcome::Fate;
-use super::recipients::{Base, Conditions, Recipients};
+use super::recipients::{Base, Conditions, Destination, Recipients};
 use super::sender::Sender;
 use crate::address::BoxFuture;
 use crate::id::NodeId;
@@ -59,8 +59,10 @@ impl RequestError {
 }
 
 impl<M: Message> Sender<M> {
-    /// Asks `to` and waits at most `within` for the answer: see [`Sender::request_any`], of which this is the form
-    /// for one that is known beforehand, a peer or [`Recipients::local`].
+    /// Asks one peer, or this node's own receiver ([`Destination::Local`]), and waits at most `within` for the answer.
+    ///
+    /// It is asked once, and nobody else is: a question that changes something is safe with it. To ask the best of a
+    /// group there is [`Sender::request_any`].
     ///
     /// # Errors
     ///
@@ -72,11 +74,11 @@ impl<M: Message> Sender<M> {
     /// answer that still comes is counted as late.
     pub async fn request<Q: Question<Protocol = M>>(
         &self,
-        to: impl Into<Recipients>,
+        to: impl Into<Destination>,
         question: Q,
         within: Duration,
     ) -> Result<Q::Answer, RequestError> {
-        self.request_any(to, question, within).await.map(|(_, answer)| answer)
+        self.request_any(to.into(), question, within).await.map(|(_, answer)| answer)
     }
 
     /// Asks one of `to`: of the peers that fulfil its conditions, the one with the fewest questions of this node to
@@ -84,7 +86,7 @@ impl<M: Message> Sender<M> {
     /// that one goes, refuses, or has no room. Returns who answered.
     ///
     /// A question that was not refused may have been carried out, even if no answer came: one that must not be asked
-    /// twice names one peer. An answer does not pass through the channel's receiver, so a reactor may wait for it
+    /// twice is for [`Sender::request`]. An answer does not pass through the channel's receiver, so a reactor may wait for it
     /// without reading; but where its inbound policy is to wait, a full queue keeps answers from being read as well.
     ///
     /// # Errors

@@ -190,12 +190,15 @@ impl<M: Message> Sender<M> {
     /// Mints a name for messages and requests that may be taken back.
     #[must_use]
     pub fn cancel_id(&self) -> CancelId {
-        CancelId(self.outbox.cancellations.mint())
+        self.outbox.cancellations.name()
     }
 
     /// Takes back what was sent under `id` and is still queued, for every peer and for this node's own receiver, and
     /// ends the requests under `id` with [`RequestError::Cancelled`](super::RequestError::Cancelled). Says how many
     /// messages and requests that were.
+    ///
+    /// It acts at once: a core, whose messages are sent when it returns, uses
+    /// [`Outbox::cancel`](crate::reactor::Outbox::cancel), which keeps its place among them.
     ///
     /// O(peers x log of what is queued for each).
     pub fn cancel(&self, id: CancelId) -> usize {
@@ -203,6 +206,10 @@ impl<M: Message> Sender<M> {
         let CancelId(id) = id;
         let from_links = self.outbox.registry.all().iter().map(|link| link.cancel(id)).sum::<usize>();
         requests + from_links + self.local.cancel(id)
+    }
+
+    pub(crate) fn cancellations(&self) -> Arc<Cancellations> {
+        Arc::clone(&self.outbox.cancellations)
     }
 
     /// The peers that have this channel now, by identity.

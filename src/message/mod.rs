@@ -14,6 +14,8 @@
 //! answers to questions: [`crate::request`] does.
 
 mod capability;
+#[cfg(doctest)]
+mod mistakes;
 mod protocol;
 mod refusal;
 mod request;
@@ -23,7 +25,9 @@ pub use capability::{AgreedChannel, Capability, CapabilityNameError};
 #[doc(hidden)]
 pub use protocol::support as __support;
 pub use refusal::Refusal;
-pub use request::{Answer, Head, Port, Question, Received, Request, Responder, Role, Sent, Template, Wire};
+pub use request::{
+    Answer, AskedNotSent, Head, Port, Question, Received, Request, Responder, Role, Sent, Template, Wire,
+};
 
 use bytes::{Bytes, BytesMut};
 
@@ -49,6 +53,11 @@ pub struct Version {
 /// panic on any payload, and must check every length and count before it allocates for it. Queues charge a message the
 /// bytes of its payload; what it takes once decoded can be more, by 24 to 32 times for a list of many short byte strings.
 /// Where that matters, [`Message::MAX_BYTES`] and the channel's shares have to allow for it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the protocol of a channel",
+    label = "not a protocol",
+    note = "declare an enum with `protocol!`; a question or an answer is a part of one, and is asked with `request` or answered with its responder"
+)]
 pub trait Message: Sized + Send + 'static {
     /// The channel's name: 1 to 8 printable ASCII characters.
     const CHANNEL: ChannelId;

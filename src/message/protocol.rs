@@ -22,7 +22,9 @@
 ///
 /// Field types implement `alloy_rlp`'s `Encodable` and `Decodable`: integers, `bool`, `String`, `Bytes`,
 /// `Vec<T>`, or a struct that derives them. Elements after a variant's own are refused, as is every byte
-/// after the message. Codes that are not 0, 1, 2, ... in order do not compile.
+/// after the message. Codes that are not 0, 1, 2, ... in order do not compile, nor does a channel's name that is not
+/// 1 to 8 printable ASCII characters, a version 0, or a payload of 0 bytes or of more than
+/// [`MAX_PAYLOAD_BYTES`](crate::message::MAX_PAYLOAD_BYTES).
 ///
 /// ```
 /// use bytes::{Bytes, BytesMut};
@@ -78,6 +80,15 @@ macro_rules! protocol {
             $($body)+ ,
         }
     };
+    ($(#[$meta:meta])* $vis:vis enum $name:ident : $channel:literal / $version:literal, max $limit:tt $(* $factor:tt)* {}) => {
+        compile_error!("a protocol has at least one variant: `0 = Name { field: Type }`");
+    };
+    ($($anything:tt)*) => {
+        compile_error!(
+            "a protocol is `enum Name: \"channel\" / version, max bytes { .. }`, where the version is a number and the \
+             bytes are one, a constant, or a product such as `64 * 1024`"
+        );
+    };
 }
 
 /// Sorts the variants of a protocol into messages, questions and answers, and writes the code for them.
@@ -113,6 +124,53 @@ macro_rules! __protocol {
             $questions $answers [$($codes)* $code] $($rest)* }
     };
 
+    // What is none of these, and says so.
+    (@sort $head:tt $plain:tt $questions:tt $answers:tt $codes:tt
+        $(#[$meta:meta])* $code:literal = $variant:ident $({ $($fields:tt)* })? $(( $($inner:tt)* ))? -> $($rest:tt)*
+    ) => {
+        compile_error!(concat!(
+            "after `", stringify!($variant), " ->` comes the mere name of an answer of this protocol, which is declared \
+             beside it: `code = answer Name { field: Type }`"
+        ));
+    };
+    (@sort $head:tt $plain:tt $questions:tt $answers:tt $codes:tt
+        $(#[$meta:meta])* answer $variant:ident $($rest:tt)*
+    ) => {
+        compile_error!(concat!("`answer ", stringify!($variant), "` lacks its code: `code = answer Name`"));
+    };
+    (@sort $head:tt $plain:tt $questions:tt $answers:tt $codes:tt
+        $(#[$meta:meta])* $variant:ident $($rest:tt)*
+    ) => {
+        compile_error!(concat!(
+            "`", stringify!($variant), "` lacks its code: `code = Name`, counted from 0 in the order of the variants"
+        ));
+    };
+    (@sort $head:tt $plain:tt $questions:tt $answers:tt $codes:tt $first:tt $($rest:tt)*) => {
+        compile_error!(concat!(
+            "found `", stringify!($first), "` where a variant begins: each is `code = Name`, `code = Name(Type)` or \
+             `code = Name { field: Type }`, with `-> Answer` after it if it is a question or `answer` before the name \
+             if it is an answer, and a comma after each"
+        ));
+    };
+    (@sort { [$(#[$meta:meta])*] [$vis:vis] $name:ident, $channel:literal, $version:literal, $limit:tt }
+        $plain:tt [] [$answer:tt $($answers:tt)*] $codes:tt
+    ) => {
+        compile_error!(concat!(
+            "`", stringify!($name), "` has an answer but no question: what is answered is declared as \
+             `code = Question -> Answer`"
+        ));
+    };
+
+    (@sort { [$(#[$meta:meta])*] [$vis:vis] $name:ident, $channel:literal, $version:literal, $limit:tt }
+        $plain:tt [{ $qmeta:tt $qcode:literal $question:ident $reply:ident $($qbody:tt)? } $($questions:tt)*] []
+        $codes:tt
+    ) => {
+        compile_error!(concat!(
+            "`", stringify!($reply), "` is the answer to `", stringify!($question), "`, but not declared as one: write \
+             `code = answer ", stringify!($reply), "` in the same protocol"
+        ));
+    };
+
     // All are sorted. Without questions the enum is an ordinary one.
     (@sort { [$(#[$meta:meta])*] [$vis:vis] $name:ident, $channel:literal, $version:literal, $limit:tt }
         [$({ [$(#[$vmeta:meta])*] $code:literal $variant:ident $({ $($fields:tt)* })? $(( $inner:ty ))? })*]
@@ -127,7 +185,7 @@ macro_rules! __protocol {
             ),*
         }
 
-        $crate::__protocol! { @check $codes $limit }
+        $crate::__protocol! { @check $channel $version $codes $limit }
 
         impl $crate::message::Message for $name {
             $crate::__protocol! { @consts $channel $version $limit $codes }
@@ -158,7 +216,7 @@ macro_rules! __protocol {
             )+
         }
 
-        $crate::__protocol! { @check $codes $limit }
+        $crate::__protocol! { @check $channel $version $codes $limit }
         $( $crate::__protocol! { @struct [$(#[$qmeta])*] [$vis] $question $($qbody)? } )+
         $( $crate::__protocol! { @struct [$(#[$ameta])*] [$vis] $answer $($abody)? } )*
 
@@ -200,21 +258,27 @@ macro_rules! __protocol {
             }
         }
 
-        $(
-            impl $crate::message::Question for $question {
-                type Protocol = $name;
-                type Answer = $reply;
-                const CODE: u8 = $qcode;
+        // So that the macro in it is not seen by other protocols.
+        const _: () = {
+            $crate::__protocol! { @answers ($) $($answer)* }
+            $( __peerage_answer! { declared $reply } )+
 
-                fn encode(&self, id: u64, _version: u32, out: &mut $crate::message::__support::BytesMut) {
-                    self.__encode(id, out);
-                }
+            $(
+                impl $crate::message::Question for $question {
+                    type Protocol = $name;
+                    type Answer = __peerage_answer!($reply);
+                    const CODE: u8 = $qcode;
 
-                fn received(request: $crate::message::Request<Self>) -> $name<$crate::message::Received> {
-                    $name::$question(request)
+                    fn encode(&self, id: u64, _version: u32, out: &mut $crate::message::__support::BytesMut) {
+                        self.__encode(id, out);
+                    }
+
+                    fn received(request: $crate::message::Request<Self>) -> $name<$crate::message::Received> {
+                        $name::$question(request)
+                    }
                 }
-            }
-        )+
+            )+
+        };
         $(
             impl $crate::message::Answer for $answer {
                 type Protocol = $name;
@@ -234,8 +298,32 @@ macro_rules! __protocol {
         )*
     };
 
-    (@check [$($code:literal)*] ($($limit:tt)*)) => {
+    // Turns the name of an answer into its type. Without it, a name that is not declared would be looked for in all
+    // of the surroundings, and the compiler would propose whatever it finds there.
+    (@answers ($dollar:tt) $first:ident $($answer:ident)*) => {
+        #[allow(unused_macros, reason = "some of its rules are for mistakes")]
+        macro_rules! __peerage_answer {
+            (declared $first) => {};
+            $( (declared $answer) => {}; )*
+            (declared $dollar other:ident) => {
+                compile_error!(concat!(
+                    "`", stringify!($dollar other), "` is the answer to a question, but not declared as one: write \
+                     `code = answer ", stringify!($dollar other), "` in the same protocol"
+                ));
+            };
+            $( ($answer) => { $answer }; )*
+            // Of the first, and of one that is not declared: of that enough was said.
+            ($dollar other:ident) => { $first };
+        }
+    };
+
+    (@check $channel:literal $version:literal [$($code:literal)*] ($($limit:tt)*)) => {
+        // Whether or not the protocol is ever used.
         const _: () = {
+            let _ = $crate::id::ChannelId::from_static($channel);
+            let (version, limit): (u32, usize) = ($version, $($limit)*);
+            assert!(version >= 1, "versions of a protocol count from 1");
+            assert!(limit > 0, "a protocol whose payloads have at most 0 bytes says nothing: raise `max`");
             let codes: &[u8] = &[$($code),*];
             let mut i = 0;
             while i < codes.len() {
@@ -244,7 +332,7 @@ macro_rules! __protocol {
             }
             assert!(codes.len() <= 112, "a channel has at most 112 codes: ids above 0x7f do not interoperate");
             assert!(
-                ($($limit)*) <= $crate::message::MAX_PAYLOAD_BYTES,
+                limit <= $crate::message::MAX_PAYLOAD_BYTES,
                 "no payload above 16,777,214 bytes interoperates"
             );
         };

@@ -8,7 +8,6 @@
 //! On the wire a question or answer is an RLP list whose first item is the request's id, as in eth/66. A bare
 //! integer under the question's code refuses the request of that id; only peers that have `peer/1` send or get one.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
 use std::task::Poll;
@@ -33,8 +32,16 @@ pub enum Sent {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Received {}
 
+/// What stands in the variant of a question where the enum is [`Sent`]: nothing, for there is no value of it.
+///
+/// Whoever meets it in an error message has tried to send a question as a mere message. A question is asked: by
+/// [`Sender::request`](crate::channel::Sender::request), or in a core by
+/// [`Outbox::request`](crate::reactor::Outbox::request), with the struct of the question's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AskedNotSent {}
+
 impl Role for Sent {
-    type Request<Q: Question> = Infallible;
+    type Request<Q: Question> = AskedNotSent;
 }
 
 impl Role for Received {
@@ -48,6 +55,11 @@ mod sealed {
 }
 
 /// A question of a protocol, and the type of its answer. Written by [`protocol!`](crate::protocol).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a question of a protocol",
+    label = "not a question",
+    note = "declare it with `-> Answer` in `protocol!`, or send it with `try_send` if it asks nothing"
+)]
 pub trait Question: fmt::Debug + Clone + Send + Sync + 'static {
     /// The protocol that it belongs to.
     type Protocol: Message;
@@ -64,6 +76,11 @@ pub trait Question: fmt::Debug + Clone + Send + Sync + 'static {
 }
 
 /// An answer of a protocol. Written by [`protocol!`](crate::protocol).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an answer of a protocol",
+    label = "not an answer",
+    note = "declare it with `answer` before its name in `protocol!`"
+)]
 pub trait Answer: fmt::Debug + Clone + Send + Sync + 'static {
     /// The protocol that it belongs to.
     type Protocol: Message;

@@ -148,7 +148,7 @@ struct Driver<R: Reactor> {
 
 impl<R: Reactor> Driver<R> {
     fn new(core: R, sender: Sender<R::Message>) -> Self {
-        let (outbox, answers) = (Outbox::new(), FuturesUnordered::new());
+        let (outbox, answers) = (Outbox::minting(sender.cancellations()), FuturesUnordered::new());
         let (refused, refused_again) = (VecDeque::new(), VecDeque::new());
         Self { core, outbox, sender, answers, refused, refused_again, earliest: None }
     }
@@ -211,6 +211,10 @@ impl<R: Reactor> Driver<R> {
                     None => asking,
                 };
                 self.answers.push(asking);
+            }
+            // How many that were is of no use to a core: what ended because of it, it is told.
+            Effect::Cancel(id) => {
+                self.sender.cancel(id);
             }
             Effect::Report(report) => {
                 // Without room it is dropped, as the outbox says.

@@ -4,11 +4,12 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::contract::Reactor;
 use crate::address::BoxFuture;
-use crate::channel::{Recipients, RequestError, SendOptions, Sender};
+use crate::channel::{CancelId, Cancellations, Destination, Recipients, RequestError, SendOptions, Sender};
 use crate::event::Misbehaviour;
 use crate::id::{ConnId, NodeId};
 use crate::message::Question;
@@ -17,13 +18,15 @@ use crate::message::Question;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SendId(u64);
 
-/// What a core wants done: messages to send, questions to ask, peers to report.
+/// What a core wants done: messages to send or take back, questions to ask, peers to report.
 ///
 /// Nothing happens before the core returns; then [`drive`](super::drive()) carries it out in order. In a test nobody
 /// does, and the second half of the methods shows what is there.
 pub struct Outbox<R: Reactor> {
     effects: VecDeque<Effect<R>>,
     sends: u64,
+    /// Of the node, or in a test of nobody else.
+    cancellations: Arc<Cancellations>,
 }
 
 /// A message that a core wants sent.
@@ -57,6 +60,7 @@ pub struct Reported {
 pub(super) enum Effect<R: Reactor> {
     Send(Sending<R::Message>),
     Ask(Box<dyn Ask<R>>),
+    Cancel(CancelId),
     Report(Reported),
 }
 
@@ -65,6 +69,7 @@ impl<R: Reactor> fmt::Debug for Outbox<R> {
         let kinds = self.effects.iter().map(|effect| match effect {
             Effect::Send(_) => "send",
             Effect::Ask(_) => "ask",
+            Effect::Cancel(_) => "cancel",
             Effect::Report(_) => "report",
         });
         f.debug_list().entries(kinds).finish()
@@ -72,10 +77,15 @@ impl<R: Reactor> fmt::Debug for Outbox<R> {
 }
 
 impl<R: Reactor> Outbox<R> {
-    /// Makes one that holds nothing.
+    /// Makes one that holds nothing, for a test.
     #[must_use]
     pub fn new() -> Self {
-        Self { effects: VecDeque::new(), sends: 0 }
+        Self::minting(Arc::default())
+    }
+
+    /// Makes one whose names for what may be taken back are those of a node.
+    pub(super) fn minting(cancellations: Arc<Cancellations>) -> Self {
+        Self { effects: VecDeque::new(), sends: 0, cancellations }
     }
 
     /// Sends a message. For each recipient whose queue does not take it, [`Reactor::on_refused`] is told.
@@ -98,22 +108,41 @@ impl<R: Reactor> Outbox<R> {
         id
     }
 
-    /// Asks, and waits at most `within` for the answer; see [`Sender::request`]. What became of it comes to
+    /// Mints a name for messages and questions that may be taken back. It is at once as good as one of
+    /// [`Sender::cancel_id`].
+    ///
+    /// In a test, names are minted in the same order each time, and are meant for this outbox alone.
+    #[must_use]
+    pub fn cancel_id(&mut self) -> CancelId {
+        self.cancellations.name()
+    }
+
+    /// Takes back what was sent under `id` and is still queued, and ends the questions under `id` with
+    /// [`RequestError::Cancelled`]; see [`Sender::cancel`].
+    ///
+    /// It keeps its place: it concerns what this core has put here before, in this call or in earlier ones, and
+    /// nothing that it puts here later under the same name.
+    pub fn cancel(&mut self, id: CancelId) {
+        self.effects.push_back(Effect::Cancel(id));
+    }
+
+    /// Asks one peer, or this node's own receiver, and waits at most `within` for the answer; see
+    /// [`Sender::request`]. What became of it comes to
     /// [`Reactor::on_event`] as the event that `then` makes of it, exactly once, unless the node ends before.
     ///
     /// How many questions wait for their answers is bounded by the limits of each connection; one more than those ends
     /// at once, as [`RequestError::NoCapacity`].
     pub fn request<Q: Question<Protocol = R::Message>>(
         &mut self,
-        to: impl Into<Recipients>,
+        to: impl Into<Destination>,
         question: Q,
         within: Duration,
         then: impl FnOnce(Result<Q::Answer, RequestError>) -> R::Event + Send + 'static,
     ) {
-        self.request_any(to, question, within, |answered| then(answered.map(|(_, answer)| answer)));
+        self.request_any(to.into(), question, within, |answered| then(answered.map(|(_, answer)| answer)));
     }
 
-    /// As [`Outbox::request`], and tells who answered; see [`Sender::request_any`].
+    /// As [`Outbox::request`], for the best of a group, and tells who answered; see [`Sender::request_any`].
     pub fn request_any<Q: Question<Protocol = R::Message>>(
         &mut self,
         to: impl Into<Recipients>,
@@ -121,7 +150,23 @@ impl<R: Reactor> Outbox<R> {
         within: Duration,
         then: impl FnOnce(Result<(NodeId, Q::Answer), RequestError>) -> R::Event + Send + 'static,
     ) {
-        let asked = Asked::<R, Q> { to: to.into(), question, within, then: Box::new(then) };
+        self.ask(Asked { to: to.into(), question, within, cancel: None, then: Box::new(then) });
+    }
+
+    /// As [`Outbox::request_any`], for a question that [`Outbox::cancel`] can take back under this name; see
+    /// [`Sender::request_any_as`].
+    pub fn request_any_as<Q: Question<Protocol = R::Message>>(
+        &mut self,
+        id: CancelId,
+        to: impl Into<Recipients>,
+        question: Q,
+        within: Duration,
+        then: impl FnOnce(Result<(NodeId, Q::Answer), RequestError>) -> R::Event + Send + 'static,
+    ) {
+        self.ask(Asked { to: to.into(), question, within, cancel: Some(id), then: Box::new(then) });
+    }
+
+    fn ask<Q: Question<Protocol = R::Message>>(&mut self, asked: Asked<R, Q>) {
         self.effects.push_back(Effect::Ask(Box::new(asked)));
     }
 
@@ -172,6 +217,17 @@ impl<R: Reactor> Outbox<R> {
         taken.collect()
     }
 
+    /// Takes the names under which something is to be taken back, in order. The messages sent under them stay in
+    /// [`Outbox::sent`]: without [`drive`](super::drive()) nothing is carried out.
+    pub fn take_cancelled(&mut self) -> Vec<CancelId> {
+        let of_names = |effect: &mut Effect<R>| matches!(effect, Effect::Cancel(_));
+        let taken = self.take(of_names).into_iter().filter_map(|effect| match effect {
+            Effect::Cancel(id) => Some(id),
+            _ => None,
+        });
+        taken.collect()
+    }
+
     /// Takes the first question of this type to be asked.
     pub fn take_request<Q: Question<Protocol = R::Message>>(&mut self) -> Option<Asked<R, Q>> {
         let asks = |effect: &Effect<R>| match effect {
@@ -212,6 +268,8 @@ pub struct Asked<R: Reactor, Q: Question> {
     pub question: Q,
     /// How long the core is willing to wait.
     pub within: Duration,
+    /// Under which name it may be taken back.
+    pub cancel: Option<CancelId>,
     then: Then<R, Q>,
 }
 
@@ -234,11 +292,12 @@ impl<R: Reactor, Q: Question> Asked<R, Q> {
 
 impl<R: Reactor, Q: Question> fmt::Debug for Asked<R, Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { to, question, within, .. } = self;
+        let Self { to, question, within, cancel, .. } = self;
         f.debug_struct("Asked")
             .field("to", to)
             .field("question", question)
             .field("within", within)
+            .field("cancel", cancel)
             .finish_non_exhaustive()
     }
 }
@@ -251,7 +310,40 @@ pub(super) trait Ask<R: Reactor>: Any + Send {
 
 impl<R: Reactor, Q: Question<Protocol = R::Message>> Ask<R> for Asked<R, Q> {
     fn ask(self: Box<Self>, sender: Sender<R::Message>) -> BoxFuture<'static, R::Event> {
-        let Self { to, question, within, then } = *self;
-        Box::pin(async move { then(sender.request_any(to, question, within).await) })
+        let Self { to, question, within, cancel, then } = *self;
+        Box::pin(async move {
+            then(match cancel {
+                Some(id) => sender.request_any_as(id, to, question, within).await,
+                None => sender.request_any(to, question, within).await,
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::NodeKey;
+    use crate::reactor::ping::{Measured, Pinger, Question};
+
+    #[test]
+    fn what_is_taken_back_and_under_which_name_is_seen_without_a_runtime() {
+        let mut out = Outbox::<Pinger<fn(NodeId, Measured)>>::new();
+        let (first, second) = (out.cancel_id(), out.cancel_id());
+        assert_ne!(first, second);
+        let again = Outbox::<Pinger<fn(NodeId, Measured)>>::new().cancel_id();
+        assert_eq!(first, again, "the same in each test");
+
+        let peer = NodeKey::insecure_from_seed(1).id();
+        let ended = |_| crate::reactor::ping::Event::Quiet;
+        out.request_any_as(first, peer, Question, Duration::ZERO, ended);
+        out.cancel(first);
+        out.request_any(peer, Question, Duration::ZERO, ended);
+        out.cancel(second);
+        assert_eq!(format!("{out:?}"), r#"["ask", "cancel", "ask", "cancel"]"#);
+        assert_eq!(out.take_cancelled(), [first, second]);
+        let asked = [out.take_request::<Question>(), out.take_request::<Question>()];
+        assert_eq!(asked.map(|asked| asked.unwrap().cancel), [Some(first), None]);
+        assert!(out.is_empty());
     }
 }

@@ -273,7 +273,7 @@ fn a_local_question_is_answered_or_its_asker_hears_why_not() {
         let (sender, mut receiver) = asking(2).split();
         let ask = |number| {
             let sender = sender.clone();
-            async move { sender.request(Recipients::local(), Double { number }, Duration::from_secs(2)).await }
+            async move { sender.request(Local, Double { number }, Duration::from_secs(2)).await }
         };
         let answering = async {
             let Sums::Double(Request { question, responder }) = receiver.recv().await.unwrap().message;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use peerage::NodeId;
-use peerage::channel::{Channel, Envelope, Recipients, Refusal, RequestError};
+use peerage::channel::{Channel, Envelope, Recipients, Refusal, RequestError, SendOptions};
 use peerage::event::EventKind;
 use peerage::message::{Received, Responder};
 use peerage::peer::PeerUpdate;
@@ -22,6 +22,7 @@ over_memory!(
     a_core_that_never_ceases_to_ask_and_to_send_still_hears_all_else,
     refusals_are_told_for_each_recipient_before_anything_else,
     answers_come_as_events_and_questions_keep_their_place_among_messages,
+    what_a_core_takes_back_is_what_it_put_there_before,
     a_question_without_an_answer_ends_in_its_time,
     the_end_of_the_node_ends_it_and_tells_of_questions_in_flight,
     what_is_known_when_the_channel_ends_is_told_before,
@@ -358,6 +359,44 @@ async fn answers_come_as_events_and_questions_keep_their_place_among_messages<W:
     let asking = run(&net, 2, &[&asked], asking, async |_, _, _| {}).await;
     assert_eq!(asking.has_seen(3).await, [Seen::Up(id(1)), Seen::Told(Ok(3)), Seen::Told(Ok(5))]);
     assert_eq!(asked.seen()[1..], [Seen::Said(1), Seen::Asked(2), Seen::Said(3), Seen::Asked(4)]);
+}
+
+async fn what_a_core_takes_back_is_what_it_put_there_before<W: Wire>(net: Net<W>) {
+    let mut asked_by = None;
+    let mut probe = Probe::new(move |_, seen, out| match seen {
+        Seen::Order(0) => {
+            let named = SendOptions::new().cancel_by(out.cancel_id());
+            let name = out.cancel_id();
+            let say = |out: &mut Outbox<Probe>, number, options| {
+                out.send_with(Recipients::local(), Quiz::Say { number }, options);
+            };
+            say(out, 1, SendOptions::new().cancel_by(name));
+            say(out, 2, named);
+            out.cancel(name);
+            say(out, 3, SendOptions::new().cancel_by(name));
+            let asked = *asked_by.insert(out.cancel_id());
+            out.request_any_as(asked, Recipients::local(), Ask { number: 4 }, 3600 * SECOND, |told| {
+                Event::Told(told.map(|(_, told)| told))
+            });
+        }
+        Seen::Asked(4) => out.cancel(asked_by.unwrap()),
+        _ => {}
+    });
+    probe.keeps = true;
+    let probe = run(&net, 1, &[], probe, async |channel, _, orders| {
+        // Under names of the node: those of the core are others.
+        for number in 7..9 {
+            let options = SendOptions::new().cancel_by(channel.sender().cancel_id());
+            let say = Quiz::Say { number };
+            assert_eq!(channel.sender().try_send_with(Recipients::local(), say, options).queued(), 1);
+        }
+        orders.try_send(Event::Order(0)).unwrap();
+    })
+    .await;
+    let said = [7, 8, 2, 3].map(Seen::Said);
+    let seen = probe.has_seen(7).await;
+    assert_eq!(seen[..5], [&[Seen::Order(0)], &said[..]].concat());
+    assert_eq!(seen[5..], [Seen::Asked(4), Seen::Told(Err(RequestError::Cancelled))]);
 }
 
 async fn a_question_without_an_answer_ends_in_its_time<W: Wire>(net: Net<W>) {

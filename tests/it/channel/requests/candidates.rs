@@ -13,6 +13,7 @@ over_both!(
     the_next_is_asked_after_one_without_capacity,
     the_next_is_asked_after_one_that_is_not_there,
     nobody_else_is_asked_after_a_silence_or_a_malformed_answer,
+    nobody_else_is_asked_after_one_that_is_named,
     of_two_drawn_by_lot_the_more_loaded_is_not_asked,
 );
 
@@ -96,10 +97,14 @@ async fn the_one_with_the_fewest_questions_is_asked<W: Wire>(net: Net<W>) {
     // 2 0 1, then 2 1 1 where the first of the equal is asked, 2 2 1, 2 2 2, and so on.
     let mut asked = Vec::new();
     for _ in 0..4 {
-        waiting.push(net.beside({
-            let sender = asker.sender();
-            async move { sender.request(Recipients::all(), double(5), LONG).await }
-        }));
+        waiting.push(
+            net.beside({
+                let sender = asker.sender();
+                async move {
+                    sender.request_any(Recipients::all(), double(5), LONG).await.map(|(_, answer)| answer)
+                }
+            }),
+        );
         let found = std::future::poll_fn(|cx| {
             let at = peers.iter_mut().position(|peer| {
                 let reading = std::pin::pin!(peer.frame());
@@ -209,6 +214,19 @@ async fn nobody_else_is_asked_after_a_silence_or_a_malformed_answer<W: Wire>(net
     // The first that the other hears of it all:
     let _direct = asking(&net, &asker.sender(), ids(2)[1], 9);
     assert_eq!(peers[1].reads(0).await[..], [0xc2, 1, 9]);
+}
+
+async fn nobody_else_is_asked_after_one_that_is_named<W: Wire>(net: Net<W>) {
+    let (asker, mut peers) = one_and(&net, 2, |_| {}).await;
+    let waiting = asking(&net, &asker.sender(), ids(2)[0], 5);
+    peers[0].reads(0).await;
+    peers[0].writes(0, &[1]).await;
+    assert_eq!(waiting.await.unwrap(), Err(RequestError::Declined));
+    // The first that either hears since:
+    for (at, payload) in [(0, [0xc2, 2, 9]), (1, [0xc2, 1, 9])] {
+        let _direct = asking(&net, &asker.sender(), ids(2)[at], 9);
+        assert_eq!(peers[at].reads(0).await[..], payload);
+    }
 }
 
 async fn of_two_drawn_by_lot_the_more_loaded_is_not_asked<W: Wire>(net: Net<W>) {
