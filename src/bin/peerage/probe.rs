@@ -150,9 +150,7 @@ fn agreed(output: &Output, info: &ConnectionInfo) {
 
 fn ended(output: &Output, closed: &Closed) {
     let text = match (closed.by, closed.label) {
-        (Side::Local, DisconnectReason::Requested) => {
-            "the peer kept the connection, and we said goodbye".into()
-        }
+        (Side::Local, "requested") => "the peer kept the connection, and we said goodbye".into(),
         _ => in_words(closed),
     };
     output.line(format!("ended: {text}"), &ended_object(closed));
