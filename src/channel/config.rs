@@ -71,6 +71,9 @@ impl ChannelConfig {
             FlowConfig::new(weight, share.messages, share.bytes, overflow)
                 .map_err(|error| fault(field, error.to_string()))
         };
+        if spec.versions.iter().any(|version| version.number == 0) {
+            return Err(fault("VERSIONS", "a version's number is 1 or more; this is 0".to_owned()));
+        }
         if self.inbound_overflow == Overflow::ReplaceByKey {
             // The key stays with the sender.
             return Err(fault(

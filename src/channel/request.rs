@@ -148,6 +148,9 @@ impl<M: Message> Sender<M> {
             let asked = async { self.ask_peer(&self.link(peer)?, &question, deadline).await };
             return asked.await.map(|answer| (peer, answer)).map_err(|why| self.not_asked(why));
         }
+        if self.outbox.registry.is_sealed() {
+            return Err(self.not_asked(Refusal::ShuttingDown.into()));
+        }
         let mut last = RequestError::NobodyToAsk;
         for candidate in self.candidates(to) {
             let asked = match candidate {

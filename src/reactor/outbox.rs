@@ -220,7 +220,7 @@ impl<R: Reactor> Outbox<R> {
     /// Takes the names under which something is to be taken back, in order. The messages sent under them stay in
     /// [`Outbox::sent`]: without [`drive`](super::drive()) nothing is carried out.
     pub fn take_cancelled(&mut self) -> Vec<CancelId> {
-        let of_names = |effect: &mut Effect<R>| matches!(effect, Effect::Cancel(_));
+        let of_names = |effect: &Effect<R>| matches!(effect, Effect::Cancel(_));
         let taken = self.take(of_names).into_iter().filter_map(|effect| match effect {
             Effect::Cancel(id) => Some(id),
             _ => None,

@@ -58,6 +58,12 @@ pub enum BuildError {
         /// What is wrong with it.
         error: AddError,
     },
+    /// Two reactors have one name, so that events and the report could not tell them apart.
+    #[error("the reactor name `{0}` is taken")]
+    ReactorTaken(String),
+    /// A transport proves another identity than the node's.
+    #[error("a transport proves the identity {0}, which is not the node's")]
+    WrongIdentity(NodeId),
     /// There is no transport.
     #[error("a node needs at least one transport, unless it says that it is `local_only`")]
     NoTransport,
@@ -198,10 +204,10 @@ impl Builder {
         self
     }
 
-    /// Runs `reactor` beside the router, under a name for events. Its panic ends it alone; what it returns is dropped.
+    /// Runs `reactor` beside the router, under a name of its own for events and the report. Its panic ends it alone; what it returns is dropped.
     ///
     /// It should return when its channel or its updates end: one that has not by the drain timeout after the last
-    /// connection is dropped, and [`Report::clean`](super::Report::clean) is then false.
+    /// connection is dropped. [`Report`](super::Report) names it, and those that panicked.
     pub fn reactor(&mut self, name: impl Into<String>, reactor: impl Future + Send + 'static) -> &mut Self {
         self.reactors.push((name.into(), Box::pin(async move { drop(reactor.await) })));
         self
@@ -250,6 +256,13 @@ impl Builder {
         let link_limits = self.config.check(largest.unwrap_or(0))?;
         if self.transports.is_empty() && !self.local_only {
             return Err(BuildError::NoTransport);
+        }
+        if let Some(found) = self.transports.iter().filter_map(|t| t.identity()).find(|id| *id != self.id) {
+            return Err(BuildError::WrongIdentity(found));
+        }
+        let names: Vec<&String> = self.reactors.iter().map(|(name, _)| name).collect();
+        if let Some(taken) = (1..names.len()).find(|&at| names[..at].contains(&names[at])) {
+            return Err(BuildError::ReactorTaken(names[taken].clone()));
         }
         let seed = match self.seed {
             Some(seed) => seed,

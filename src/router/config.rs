@@ -6,7 +6,8 @@ use crate::channel::{LinkLimits, Share};
 use crate::peer;
 use crate::queue::QueueConfig;
 use crate::request;
-use crate::rlpx::{Info, KeepaliveConfig};
+use crate::rlpx::p2p::MAX_CLIENT_BYTES;
+use crate::rlpx::{KeepaliveConfig, MAX_NETWORK_BYTES, MAX_SERVICE_BYTES, MAX_SERVICES};
 
 /// No setting may be longer, so that sums of times stay far from overflow.
 const MAX_TIME: Duration = Duration::from_secs(3600);
@@ -14,11 +15,14 @@ const MAX_TIME: Duration = Duration::from_secs(3600);
 /// Settings of a node. [`RouterConfig::new`] gives the defaults, of which none means "for ever".
 #[derive(Debug, Clone)]
 pub struct RouterConfig {
-    /// What a node says it is, in Hello. Default: `peerage/` and the version.
+    /// What a node says it is, in Hello: at most 256 bytes, without control characters. Default: `peerage/` and the
+    /// version.
     pub client: String,
-    /// The network; peers that name another are refused. At most 64 bytes. Default: `peerage`.
+    /// The network; peers that name another are refused. 1 to 64 bytes, without spaces and control
+    /// characters. Default: `peerage`.
     pub network: String,
-    /// Services announced to peers: at most 16 of at most 32 bytes. Default: none.
+    /// Services announced to peers: at most 16 different ones of 1 to 32 bytes, without spaces and control characters.
+    /// Default: none.
     pub services: Vec<String>,
     /// Time from the beginning of an attempt, its dial included, to a finished handshake. Default: 5 s. Above zero, at
     /// most one hour, as are the two below.
@@ -79,10 +83,7 @@ impl RouterConfig {
                 return Err(fault(field, "must be above zero and at most one hour".into()));
             }
         }
-        let network = Info { network: self.network.clone(), services: Vec::new() };
-        network.check().map_err(|error| fault("network", error.to_string()))?;
-        let services = Info { network: String::new(), services: self.services.clone() };
-        services.check().map_err(|error| fault("services", error.to_string()))?;
+        self.check_names()?;
         if self.peer_queue.bytes < largest {
             let why = format!("{} bytes do not hold the largest message, {largest}", self.peer_queue.bytes);
             return Err(fault("peer_queue", why));
@@ -101,6 +102,44 @@ impl RouterConfig {
             return Err(fault("requests_answering", "must be above zero".into()));
         }
         Ok(LinkLimits { queue, asking, answering: self.requests_answering })
+    }
+}
+
+impl RouterConfig {
+    /// Checks what the node says of itself. What peers say of themselves is read more leniently.
+    fn check_names(&self) -> Result<(), ConfigError> {
+        let fault = |field, why| ConfigError { field, why };
+        if self.client.len() > MAX_CLIENT_BYTES {
+            let why = format!("{} bytes; at most {MAX_CLIENT_BYTES} are sent", self.client.len());
+            return Err(fault("client", why));
+        }
+        if self.client.contains(char::is_control) {
+            return Err(fault("client", format!("{:?} has a control character", self.client)));
+        }
+        check_name("a network name", &self.network, MAX_NETWORK_BYTES)
+            .map_err(|why| fault("network", why))?;
+        if self.services.len() > MAX_SERVICES {
+            let why = format!("{} services; at most {MAX_SERVICES}", self.services.len());
+            return Err(fault("services", why));
+        }
+        for (at, service) in self.services.iter().enumerate() {
+            check_name("a service name", service, MAX_SERVICE_BYTES).map_err(|why| fault("services", why))?;
+            if self.services[..at].contains(service) {
+                return Err(fault("services", format!("`{service}` is there twice")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_name(what: &str, name: &str, most_bytes: usize) -> Result<(), String> {
+    match name.len() {
+        0 => Err(format!("{what} that is empty")),
+        bytes if bytes > most_bytes => Err(format!("{what} of {bytes} bytes; at most {most_bytes}")),
+        _ if name.contains(|c: char| c.is_control() || c.is_whitespace()) => {
+            Err(format!("{what} with a space or a control character: {name:?}"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -129,10 +168,17 @@ mod tests {
     fn an_error_names_the_one_field_at_fault() {
         assert_eq!(field_at_fault(|_| {}), None);
         type Change = fn(&mut RouterConfig);
-        let faults: [(&str, Change); 10] = [
+        let faults: [(&str, Change); 17] = [
             ("network", |config| config.network = "n".repeat(65)),
             ("services", |config| config.services = vec!["s".repeat(33)]),
-            ("services", |config| config.services = vec![String::new(); 17]),
+            ("services", |config| config.services = (0..17).map(|number| number.to_string()).collect()),
+            ("services", |config| config.services = vec!["blob".into(), String::new()]),
+            ("services", |config| config.services = vec!["blob".into(), "blob".into()]),
+            ("services", |config| config.services = vec!["a blob".into()]),
+            ("network", |config| config.network = String::new()),
+            ("network", |config| config.network = "main\u{1b}[2J".into()),
+            ("client", |config| config.client = "c".repeat(257)),
+            ("client", |config| config.client = "c\n".into()),
             ("handshake_timeout", |config| config.handshake_timeout = Duration::ZERO),
             ("drain_timeout", |config| config.drain_timeout = MAX_TIME + Duration::from_nanos(1)),
             ("peer_queue", |config| config.peer_queue.bytes = 1023),
@@ -144,5 +190,13 @@ mod tests {
         for (field, change) in faults {
             assert_eq!(field_at_fault(change), Some(field));
         }
+    }
+
+    #[test]
+    fn an_error_says_what_is_too_long_and_in_what_unit() {
+        let mut config = RouterConfig::new(NodeKey::insecure_from_seed(1).id());
+        config.services = vec!["s".repeat(33)];
+        let error = config.check(1024).err().map(|error| error.to_string());
+        assert_eq!(error.as_deref(), Some("`services`: a service name of 33 bytes; at most 32"));
     }
 }

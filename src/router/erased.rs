@@ -3,7 +3,7 @@
 use super::connection::{self, Task};
 use crate::address::{BoxFuture, Endpoint};
 use crate::event::{Closed, DisconnectReason};
-use crate::id::Protocol;
+use crate::id::{NodeId, Protocol};
 use crate::transport::{
     AcceptError, Connection, ConnectionInfo, Handshake, Incoming, PacketReader, PacketWriter, Target,
     Transport,
@@ -11,6 +11,7 @@ use crate::transport::{
 
 pub(super) trait AnyTransport: Send + Sync {
     fn protocol(&self) -> Protocol;
+    fn identity(&self) -> Option<NodeId>;
     fn local_endpoints(&self) -> Vec<Endpoint>;
     fn accept(&self) -> BoxFuture<'_, Result<Box<dyn AnyIncoming>, AcceptError>>;
     fn dial(
@@ -40,6 +41,10 @@ pub(super) trait AnyConnection: Send {
 impl<T: Transport> AnyTransport for T {
     fn protocol(&self) -> Protocol {
         Transport::protocol(self)
+    }
+
+    fn identity(&self) -> Option<NodeId> {
+        Transport::identity(self)
     }
 
     fn local_endpoints(&self) -> Vec<Endpoint> {

@@ -17,6 +17,18 @@ use crate::peer::AddError;
 #[error("the node has ended")]
 pub struct Stopped;
 
+/// Why a running node does not take up an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotAdded {
+    /// It cannot be used, or there is no room for it.
+    #[error(transparent)]
+    Address(#[from] AddError),
+    /// The node shuts down or has ended: it dials no more.
+    #[error("the node dials no more: it was shut down")]
+    Stopped,
+}
+
 /// A peer that is up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -162,14 +174,17 @@ impl RouterHandle {
     ///
     /// # Errors
     ///
-    /// [`AddError`] if it cannot be used. A node that has ended answers `Ok(false)`.
+    /// [`NotAdded::Address`] if it cannot be used; [`NotAdded::Stopped`] from [`RouterHandle::shutdown`] on.
     ///
     /// # Cancel safety
     ///
     /// A dropped call may or may not have been carried out.
-    pub async fn add(&self, address: NodeAddress) -> Result<bool, AddError> {
+    pub async fn add(&self, address: NodeAddress) -> Result<bool, NotAdded> {
+        if self.shared.stopping.is_cancelled() {
+            return Err(NotAdded::Stopped);
+        }
         let asked = self.shared.mailbox.ask(|reply| Request::Command(Command::Add { address, reply })).await;
-        asked.unwrap_or(Ok(false))
+        Ok(asked.ok_or(NotAdded::Stopped)??)
     }
 
     /// Disconnects a peer. Says whether it was connected.

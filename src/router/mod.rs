@@ -32,7 +32,7 @@ mod store;
 pub use builder::{BuildError, Builder};
 pub use config::{ConfigError, RouterConfig};
 pub use events::Ends;
-pub use handle::{ChannelStatus, PeerStatus, RouterHandle, Stopped};
+pub use handle::{ChannelStatus, NotAdded, PeerStatus, RouterHandle, Stopped};
 pub use shutdown::Report;
 pub use store::MemoryStore;
 

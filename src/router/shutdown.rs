@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,8 +28,12 @@ pub struct Report {
     pub drained: u64,
     /// How many were dropped, each also counted at its channel.
     pub dropped: u64,
-    /// Whether every task ended by itself within its time.
+    /// Whether every task ended by itself within its time, and no reactor ever panicked.
     pub clean: bool,
+    /// The reactors that panicked, whenever that was, in the order of their declaration.
+    pub panicked: Vec<String>,
+    /// The reactors that had not returned in time and were dropped, in the order of their declaration.
+    pub unfinished: Vec<String>,
     /// How long the shutdown took.
     pub took: Duration,
 }
@@ -85,8 +90,10 @@ pub(super) async fn run(router: Router) -> Report {
         }
     });
     let supervised = TaskTracker::new();
+    let mut watched = Vec::with_capacity(reactors.len());
     for (name, reactor) in reactors {
-        supervised.spawn(supervise(Arc::clone(&shared), name, reactor, ending.stop_reactors.clone()));
+        let work = supervise(Arc::clone(&shared), name.clone(), reactor, ending.stop_reactors.clone());
+        watched.push((name, supervised.spawn(work)));
     }
 
     shared.stopping.cancelled().await;
@@ -113,11 +120,35 @@ pub(super) async fn run(router: Router) -> Report {
     shared.inbounds.iter().for_each(|inbound| inbound.close());
     supervised.close();
     let deadline = Instant::now() + shared.config.drain_timeout;
-    clean &= timeout_at(deadline, supervised.wait()).await.is_ok();
+    // Those that have not ended say so below.
+    let _ = timeout_at(deadline, supervised.wait()).await;
     ending.stop_reactors.cancel();
-    supervised.wait().await;
+    let (panicked, unfinished) = failures(watched).await;
+    clean &= panicked.is_empty() && unfinished.is_empty();
     let dropped = tally.lost.min(queued);
-    Report { connections, queued, drained: queued - dropped, dropped, clean, took: began.elapsed() }
+    let (drained, took) = (queued - dropped, began.elapsed());
+    Report { connections, queued, drained, dropped, clean, panicked, unfinished, took }
+}
+
+/// How a reactor came to its end.
+enum End {
+    Returned,
+    Panicked,
+    Stopped,
+}
+
+/// Waits for the reactors' ends; the names of those that panicked, and of those that had to be stopped.
+async fn failures(watched: Vec<(String, JoinHandle<End>)>) -> (Vec<String>, Vec<String>) {
+    let (mut panicked, mut unfinished) = (Vec::new(), Vec::new());
+    for (name, reactor) in watched {
+        match reactor.await {
+            Ok(End::Returned) => {}
+            // A reactor that panics once more while it is dropped fails its task.
+            Ok(End::Panicked) | Err(_) => panicked.push(name),
+            Ok(End::Stopped) => unfinished.push(name),
+        }
+    }
+    (panicked, unfinished)
 }
 
 /// Refuses sends, and lets every connection write what it has until the deadline.
@@ -138,14 +169,16 @@ async fn supervise(
     reactor: String,
     work: BoxFuture<'static, ()>,
     stop: CancellationToken,
-) {
+) -> End {
     tokio::select! {
         biased;
-        () = stop.cancelled() => {}
+        () = stop.cancelled() => End::Stopped,
         ended = AssertUnwindSafe(work).catch_unwind() => {
-            if ended.is_err() {
-                shared.events.emit(About::default(), EventKind::ReactorPanicked { reactor });
+            if ended.is_ok() {
+                return End::Returned;
             }
+            shared.events.emit(About::default(), EventKind::ReactorPanicked { reactor });
+            End::Panicked
         }
     }
 }

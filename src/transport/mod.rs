@@ -45,6 +45,12 @@ pub trait Transport: Send + Sync + 'static {
     /// The kind of address that it dials.
     fn protocol(&self) -> Protocol;
 
+    /// The identity that it proves to peers, if it has one of its own and tells. A node whose identity is another
+    /// cannot be built with it. Default: none is told.
+    fn identity(&self) -> Option<NodeId> {
+        None
+    }
+
     /// Where it listens; empty if it only dials.
     fn local_endpoints(&self) -> Vec<Endpoint>;
 

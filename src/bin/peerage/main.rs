@@ -31,6 +31,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Runs a whole network of nodes in this process, with ping and chat on it.
+    ///
+    /// Exits with 1 if the nodes do not form one network, if a message is lost, or if a node does not shut down in
+    /// order. Lost is what was sent and never arrived, and what was dropped for another reason than that whoever sent
+    /// or asked had given it up: late answers and stale messages, as a busy machine makes them, are counted and are no
+    /// loss.
     Devnet {
         /// How many nodes, 2 to 512.
         #[arg(long, default_value_t = 8, value_parser = node_count)]

@@ -18,7 +18,7 @@ use peerage::{NodeAddress, Router};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::output::{Failure, Output, printable};
+use crate::output::{Failure, Output, in_words, printable};
 use crate::{interrupted, key};
 
 /// How often each peer is pinged.
@@ -123,7 +123,7 @@ async fn show_peers(output: Output, mut updates: PeerUpdates) {
                 }),
             ),
             PeerUpdate::Down { peer, closed, .. } => output.line(
-                format!("- peer {} is down: {closed}", peer.short()),
+                format!("- peer {} is down: {}", peer.short(), in_words(&closed)),
                 &json!({
                     "event": "down", "peer": peer.to_string(), "by": closed.by.to_string(),
                     "layer": closed.layer.as_str(), "reason": closed.reason.as_str(), "label": closed.label,
@@ -144,7 +144,7 @@ fn show_failure(output: &Output, event: &Event) {
         return;
     };
     output.line(
-        format!("! peer {} could not be reached: {closed}", peer.short()),
+        format!("! peer {} could not be reached: {}", peer.short(), in_words(closed)),
         &json!({
             "event": "failed", "peer": peer.to_string(), "by": closed.by.to_string(),
             "layer": closed.layer.as_str(), "reason": closed.reason.as_str(), "label": closed.label,
@@ -213,10 +213,20 @@ fn farewell(output: &Output, report: &Report) -> Result<(), Failure> {
         ),
         &json!({
             "event": "stopped", "connections": report.connections, "drained": report.drained,
-            "dropped": report.dropped, "clean": report.clean,
+            "dropped": report.dropped, "clean": report.clean, "panicked": report.panicked,
+            "unfinished": report.unfinished,
         }),
     );
-    if report.clean { Ok(()) } else { Err(Failure::failed("not every task ended in time")) }
+    if report.clean {
+        return Ok(());
+    }
+    let named = |what: &str, names: &[String]| match names {
+        [] => String::new(),
+        names => format!("; {what}: {}", names.join(", ")),
+    };
+    let (panicked, unfinished) =
+        (named("panicked", &report.panicked), named("not ended in time", &report.unfinished));
+    Err(Failure::failed(format!("the node did not end in order{panicked}{unfinished}")))
 }
 
 #[cfg(test)]

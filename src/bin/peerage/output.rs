@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use peerage::event::{Blame, Closed, Side};
 use serde_json::{Value, json};
 
 /// Where results go. Failures go to standard error, in text and in JSON.
@@ -90,7 +91,35 @@ fn print(line: &str) {
     }
 }
 
+/// How a connection ended, for people: the layer is named only where something went wrong in it.
+pub(crate) fn in_words(closed: &Closed) -> String {
+    if !matches!(closed.blame, Blame::Nobody | Blame::Overload) {
+        return closed.to_string();
+    }
+    let by = match closed.by {
+        Side::Local => "by us",
+        Side::Remote => "by the peer",
+    };
+    let detail = if closed.detail.is_empty() { String::new() } else { format!(" ({})", closed.detail) };
+    format!("closed {by}: {}{detail}", closed.label.replace('_', " "))
+}
+
 /// Text from a peer, made safe for a terminal.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use peerage::event::{DisconnectReason, Layer};
+
+    use super::*;
+
+    #[test]
+    fn a_layer_is_named_only_with_a_fault() {
+        let goodbye = Closed::remote(DisconnectReason::Quitting);
+        assert_eq!(in_words(&goodbye), "closed by the peer: quitting");
+        let fault = Closed::local(Layer::Frame, Blame::Protocol, DisconnectReason::Breach, "bad_mac");
+        assert_eq!(in_words(&fault), "closed by us, frame layer: bad mac");
+    }
 }

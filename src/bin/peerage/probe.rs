@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use peerage::NodeAddress;
 use peerage::address::{Endpoint, Resolver};
-use peerage::event::{Blame, Closed, DisconnectReason, Layer, Stage};
+use peerage::event::{Blame, Closed, DisconnectReason, Layer, Side, Stage};
 use peerage::id::{ChannelId, Protocol};
 use peerage::message::{ChannelSpec, Packet, Version};
 use peerage::reactor::{chat::Chat, ping::Ping};
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::key;
-use crate::output::{Failure, Output, printable};
+use crate::output::{Failure, Output, in_words, printable};
 
 /// How long a probed node may take to say that it wants no more of us.
 const LISTEN: Duration = Duration::from_millis(500);
@@ -87,7 +87,7 @@ pub(crate) async fn run(
 /// Says in JSON how the attempt ended, and makes the failure that says it to people.
 fn failed(output: &Output, endpoint: &Endpoint, closed: &Closed) -> Failure {
     output.object(&ended_object(closed));
-    Failure::failed(format!("{endpoint}: {closed}"))
+    Failure::failed(format!("{endpoint}: {}", in_words(closed)))
 }
 
 fn unresolved(target: &NodeAddress, why: &str) -> String {
@@ -149,7 +149,11 @@ fn agreed(output: &Output, info: &ConnectionInfo) {
 }
 
 fn ended(output: &Output, closed: &Closed) {
-    output.line(format!("ended: {closed}"), &ended_object(closed));
+    let text = match (closed.by, closed.label) {
+        (Side::Local, "requested") => "the peer kept the connection, and we said goodbye".into(),
+        _ => in_words(closed),
+    };
+    output.line(format!("ended: {text}"), &ended_object(closed));
 }
 
 fn ended_object(closed: &Closed) -> Value {

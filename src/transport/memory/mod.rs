@@ -181,6 +181,10 @@ impl Transport for MemoryTransport {
         Protocol::MEMORY
     }
 
+    fn identity(&self) -> Option<NodeId> {
+        Some(self.id)
+    }
+
     fn local_endpoints(&self) -> Vec<Endpoint> {
         vec![Endpoint::Memory(self.id)]
     }

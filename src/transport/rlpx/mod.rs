@@ -87,6 +87,10 @@ impl Transport for RlpxTransport {
         Protocol::RLPX
     }
 
+    fn identity(&self) -> Option<NodeId> {
+        Some(self.id)
+    }
+
     fn local_endpoints(&self) -> Vec<Endpoint> {
         self.local.map(Endpoint::Tcp).into_iter().collect()
     }

@@ -93,7 +93,7 @@ async fn another_identity_than_the_one_dialled_is_not_believed<W: Wire>(net: Net
 
 async fn our_own_identity_is_not_dialled<W: Wire>(net: Net<W>) {
     let node = net.node(1).await;
-    assert_eq!(node.handle.add(node.address()).await, Err(AddError::SelfAddress));
+    assert_eq!(node.handle.add(node.address()).await, Err(AddError::SelfAddress.into()));
     let mut builder = net.builder(1).await;
     builder.peer(node.address());
     let refused = builder.build().map(drop);

@@ -36,7 +36,9 @@ async fn a_reactor_that_panics_ends_alone<W: Wire>(net: Net<W>) {
     assert_eq!(node.channel.try_send(id(2), Note::Say { number: 1 }).ok(), Ok(1));
     peer.reader.read().await.unwrap();
     drop(peer);
-    assert!(node.stop().await.clean);
+    let report = node.stop().await;
+    assert!(!report.clean, "{report:?}");
+    assert_eq!((report.panicked, report.unfinished), (vec!["clumsy".to_owned()], vec![]));
 }
 
 async fn an_undecodable_message_ends_its_connection_and_no_other<W: Wire>(net: Net<W>) {
@@ -187,6 +189,12 @@ fn zero_and_endless_settings_are_refused_by_name() {
     }
     let refused = misconfigured(|config| config.peer_queue.messages = 0);
     assert!(matches!(&refused, BuildError::Config(fault) if fault.field == "peer_queue"), "{refused}");
+    let mut builder = Router::builder(id(1));
+    builder.transport(MemoryNetwork::new().listen(id(2)));
+    assert_eq!(builder.build().unwrap_err(), BuildError::WrongIdentity(id(2)));
+    let mut builder = Router::builder(id(1));
+    builder.local_only().reactor("twin", async {}).reactor("twin", async {});
+    assert_eq!(builder.build().unwrap_err(), BuildError::ReactorTaken("twin".into()));
     let refused = misconfigured(|config| config.network = "x".repeat(65));
     assert!(matches!(&refused, BuildError::Config(_)), "{refused}");
     let refused = misconfigured(|config| config.peers.max_dials_in_flight = 0);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use peerage::channel::{Channel, ChannelConfig, DropReason, Refusal, Share};
 use peerage::event::{Misbehaviour, Side};
 use peerage::message::Message;
-use peerage::router::RouterHandle;
+use peerage::router::{NotAdded, RouterHandle};
 use tokio::time::Instant;
 
 use super::kit::{Net, Node, Note, Tcp, Wire, id, lost, over_both, real};
@@ -154,6 +154,7 @@ async fn a_reactor_that_never_ends_is_ended<W: Wire>(net: Net<W>) {
     let node = net.start(builder, channel);
     let report = node.stop().await;
     assert!(!report.clean, "one task did not end by itself");
+    assert_eq!((report.panicked, report.unfinished), (vec![], vec!["deaf".to_owned()]));
     assert_eq!(alive(), 0);
 }
 
@@ -191,10 +192,12 @@ async fn sends_after_a_shutdown_are_refused_as_such<W: Wire>(net: Net<W>) {
     other.up(id(1)).await;
     let sender = node.channel.sender().clone();
     node.handle.shutdown();
+    assert_eq!(node.handle.add(other.address()).await, Err(NotAdded::Stopped), "already");
     node.task.await.unwrap();
     for to in [id(2), id(9)] {
         let outcome = sender.try_send(to, Note::Say { number: 1 });
         assert_eq!(outcome.refused(), [(to, Refusal::ShuttingDown)]);
     }
+    assert_eq!(node.handle.add(other.address()).await, Err(NotAdded::Stopped));
     assert_eq!(node.channel.recv().await, None);
 }

@@ -55,8 +55,10 @@ pub(super) struct Totals {
     pub(super) received: u64,
     pub(super) queued: usize,
     pub(super) dropped: BTreeMap<&'static str, u64>,
-    /// Dropped before they were written, or after they were received.
-    lost_at_ends: u64,
+    /// Of those dropped, the ones that had come to a peer and were not received: late answers above all.
+    pub(super) dropped_on_arrival: u64,
+    /// Of those dropped, the ones that nobody gave up of his own accord.
+    pub(super) dropped_against_will: u64,
     pub(super) rtt_p50_us: u64,
     pub(super) rtt_p99_us: u64,
     pub(super) pings: u64,
@@ -75,8 +77,7 @@ impl Totals {
                 totals.sent += channel.sent;
                 totals.queued += channel.waiting;
                 for (reason, count) in channel.dropped {
-                    *totals.dropped.entry(reason.as_str()).or_default() += count;
-                    totals.lost_at_ends += if is_in_transit(reason) { 0 } else { count };
+                    totals.count(reason, count);
                 }
             }
         }
@@ -89,14 +90,33 @@ impl Totals {
         totals
     }
 
-    /// Messages that were accepted for sending and never came to a reactor.
+    fn count(&mut self, reason: DropReason, count: u64) {
+        *self.dropped.entry(reason.as_str()).or_default() += count;
+        self.dropped_on_arrival += if is_on_arrival(reason) { count } else { 0 };
+        self.dropped_against_will += if is_given_up(reason) { 0 } else { count };
+    }
+
+    /// Messages that were written and never came to their peer: sent = received + dropped on arrival + these.
+    pub(super) fn missing(&self) -> u64 {
+        self.sent.saturating_sub(self.received + self.dropped_on_arrival)
+    }
+
+    /// Messages that should have come to a reactor and did not.
     pub(super) fn lost(&self) -> u64 {
-        self.sent.saturating_sub(self.received) + self.lost_at_ends
+        // What came and was dropped against its sender's will is not missing, so nothing is in both.
+        self.missing() + self.dropped_against_will
     }
 }
 
-/// Whether a message so dropped was sent but not received: it is in the difference of the two already.
-fn is_in_transit(reason: DropReason) -> bool {
+/// Whether its sender or its asker gave a message so dropped up, by a deadline or by an order: a late answer has
+/// arrived, but the asker waits no more. Under load that is what a deadline is for, and no loss.
+fn is_given_up(reason: DropReason) -> bool {
+    matches!(reason, DropReason::LateAnswer | DropReason::Stale | DropReason::Cancelled)
+}
+
+/// Whether a message so dropped was sent and is not counted as received. A question can be dropped
+/// unanswered after it was received as well, but the reactors here answer each that they read.
+fn is_on_arrival(reason: DropReason) -> bool {
     matches!(
         reason,
         DropReason::InboundFull
@@ -105,5 +125,25 @@ fn is_in_transit(reason: DropReason) -> bool {
             | DropReason::OverQuota
             | DropReason::LateAnswer
             | DropReason::UnaskedAnswer
+            | DropReason::Unanswered
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_up_is_not_lost_and_what_is_missing_is() {
+        let mut totals = Totals { sent: 135_224, received: 135_212, ..Totals::default() };
+        totals.count(DropReason::LateAnswer, 12);
+        totals.count(DropReason::Stale, 2);
+        assert_eq!((totals.dropped_on_arrival, totals.missing(), totals.lost()), (12, 0, 0));
+        totals.sent += 3;
+        assert_eq!((totals.missing(), totals.lost()), (3, 3));
+        totals.count(DropReason::InboundFull, 1);
+        assert_eq!((totals.missing(), totals.lost()), (2, 3), "one of the three has come and was dropped");
+        totals.count(DropReason::OutboundEvicted, 1);
+        assert_eq!((totals.missing(), totals.lost()), (2, 4), "one more was never written");
+    }
 }

@@ -129,7 +129,8 @@ async fn settle(network: &Network, measured: &Measured) -> Totals {
         sleep(Duration::from_millis(50)).await;
         let now = Totals::of(network.handles(), measured);
         // Twice the same and nothing missing: an answer or a passed-on line may follow what has arrived.
-        let arrived = now.sent == last.sent && now.lost() == 0 && now.queued == 0;
+        let unchanged = (now.sent, now.received) == (last.sent, last.received);
+        let arrived = unchanged && now.missing() == 0 && now.queued == 0;
         if arrived || progress.elapsed() > SETTLE {
             return now;
         }
@@ -151,11 +152,11 @@ struct Summary {
 
 fn summary(output: &Output, summary: &Summary) -> Result<(), Failure> {
     let Summary { nodes, connections, connected, interrupted, totals, reports } = summary;
-    let lost = totals.lost();
+    let (missing, lost) = (totals.missing(), totals.lost());
     let clean = reports.iter().all(|report| report.as_ref().is_some_and(|report| report.clean));
     output.text(format!(
         "\n{nodes} nodes, {connections} connections, {}\n\
-         messages       {} sent, {} received, {lost} lost\n\
+         messages       {} sent, {} received, {} dropped on arrival, {missing} missing; {lost} lost\n\
          dropped        {}\n\
          round trip     p50 {} us, p99 {} us over {} pings\n\
          chat           {} lines said, {} heard\n\
@@ -163,17 +164,23 @@ fn summary(output: &Output, summary: &Summary) -> Result<(), Failure> {
         if *connected { "one network" } else { "NOT one network" },
         totals.sent,
         totals.received,
+        totals.dropped_on_arrival,
         drops(&totals.dropped),
         totals.rtt_p50_us,
         totals.rtt_p99_us,
         totals.pings,
         totals.lines_said,
         totals.lines_heard,
-        if clean { "every task of every node ended in order" } else { "some task did not end in time" },
+        if clean {
+            "every task of every node ended in order"
+        } else {
+            "some task failed or did not end in time"
+        },
     ));
     output.object(&json!({
         "event": "summary", "nodes": nodes, "connections": connections, "connected": connected,
         "interrupted": interrupted, "messages_sent": totals.sent, "messages_received": totals.received,
+        "messages_dropped_on_arrival": totals.dropped_on_arrival, "messages_missing": missing,
         "messages_lost": lost, "dropped": totals.dropped, "rtt_p50_us": totals.rtt_p50_us,
         "rtt_p99_us": totals.rtt_p99_us, "pings": totals.pings, "lines_said": totals.lines_said,
         "lines_heard": totals.lines_heard, "clean_shutdown": clean,
@@ -182,7 +189,9 @@ fn summary(output: &Output, summary: &Summary) -> Result<(), Failure> {
         return Err(Failure::failed("the nodes did not form one network"));
     }
     if lost > 0 {
-        return Err(Failure::failed(format!("{lost} messages were lost")));
+        let dropped = totals.dropped_against_will;
+        let why = format!("{lost} messages were lost: {missing} never arrived, {dropped} were dropped");
+        return Err(Failure::failed(why));
     }
     if clean { Ok(()) } else { Err(Failure::failed("not every node shut down in order")) }
 }
