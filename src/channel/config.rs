@@ -119,3 +119,23 @@ pub struct ChannelConfigError {
     /// What is wrong with it.
     pub why: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Version;
+
+    #[test]
+    fn a_protocol_of_version_zero_is_refused_by_that_name() {
+        let spec = |number| {
+            let versions: &'static [Version] = match number {
+                0 => &[Version { number: 0, codes: 1 }],
+                _ => &[Version { number: 1, codes: 1 }],
+            };
+            ChannelSpec { id: ChannelId::from_static("note"), versions, max_bytes: 10 }
+        };
+        let config = ChannelConfig::for_messages_of(10);
+        assert!(config.limits(&spec(1)).is_ok());
+        assert_eq!(config.limits(&spec(0)).map(drop).map_err(|error| error.field), Err("VERSIONS"));
+    }
+}

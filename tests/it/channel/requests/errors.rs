@@ -103,6 +103,8 @@ async fn a_question_that_cannot_be_sent_is_refused<W: Wire>(net: Net<W>) {
     asker.stop().await;
     let answer = sender.request(asked.id, double(1), LONG).await;
     assert_eq!(answer, refused(Refusal::ShuttingDown));
+    let anybody = sender.request_any(peerage::channel::Recipients::all(), double(1), LONG).await;
+    assert_eq!(anybody.map(drop), Err(RequestError::Refused(Refusal::ShuttingDown)));
 }
 
 async fn a_peer_without_the_channel_is_not_asked<W: Wire>(net: Net<W>) {
