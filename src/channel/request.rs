@@ -9,13 +9,14 @@ use tokio::time::{Instant, timeout_at};
 use super::answering::Slots;
 use super::asking::{Answered, Reply, Waiter};
 use super::link::Link;
-use super::options::{CancelId, SendOptions};
+use super::options::CancelId;
 use super::outcome::Fate;
 use super::recipients::{Base, Conditions, Destination, Recipients};
 use super::sender::Sender;
 use crate::address::BoxFuture;
 use crate::id::NodeId;
 use crate::message::{Answer, DecodeError, Message, Port, Question, Refusal, Request, Responder, Template};
+use crate::queue::Meta;
 
 /// Why a request has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -235,12 +236,10 @@ impl<M: Message> Sender<M> {
         let _slot = LocalSlot::take(&self.local_requests)?;
         let (reply, answer) = oneshot::channel();
         let responder = Responder::new(LocalPort { reply: Some(reply) });
-        let now = Instant::now();
-        let options = SendOptions::new().stale_after(deadline.saturating_duration_since(now));
+        let now = Instant::now().into_std();
         let mut message = Some(Q::received(Request { question, responder }));
-        let meta = options.meta(now.into_std(), 0);
-        if let Fate::Refused(why) = self.local.push_local(now.into_std(), self.outbox.me, &mut message, meta)
-        {
+        let meta = Meta::new(0).with_deadline(deadline.into_std());
+        if let Fate::Refused(why) = self.local.push_local(now, self.outbox.me, &mut message, meta) {
             return Err(why.into());
         }
         match timeout_at(deadline, answer).await {

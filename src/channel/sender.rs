@@ -300,16 +300,11 @@ impl<M: Message> Sender<M> {
         encoder: &mut Encoder<'_, M>,
         options: SendOptions,
     ) -> Fate {
-        match self.frame(link, encoder) {
-            Ok(frame) => {
-                let meta = options.meta(now, frame.payload.len());
-                match self.settled(link.offer(now, frame, meta)) {
-                    Ok(fate) => fate,
-                    Err(why) => Fate::Refused(why),
-                }
-            }
-            Err(why) => Fate::Refused(why),
-        }
+        let queued = self.frame(link, encoder).and_then(|frame| {
+            let meta = options.meta(now, frame.payload.len());
+            self.settled(link.offer(now, frame, meta))
+        });
+        queued.unwrap_or_else(Fate::Refused)
     }
 
     fn frame(&self, link: &Link, encoder: &mut Encoder<'_, M>) -> Result<Frame, Refusal> {

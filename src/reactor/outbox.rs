@@ -4,6 +4,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -199,33 +200,27 @@ impl<R: Reactor> Outbox<R> {
 
     /// Takes the messages to be sent, in order.
     pub fn take_sent(&mut self) -> Vec<Sending<R::Message>> {
-        let of_messages = |effect: &Effect<R>| matches!(effect, Effect::Send(_));
-        let taken = self.take(of_messages).into_iter().filter_map(|effect| match effect {
-            Effect::Send(sending) => Some(sending),
-            _ => None,
-        });
-        taken.collect()
+        self.take(|effect| match effect {
+            Effect::Send(sending) => ControlFlow::Break(sending),
+            other => ControlFlow::Continue(other),
+        })
     }
 
     /// Takes the reports to be made, in order.
     pub fn take_reports(&mut self) -> Vec<Reported> {
-        let of_reports = |effect: &Effect<R>| matches!(effect, Effect::Report(_));
-        let taken = self.take(of_reports).into_iter().filter_map(|effect| match effect {
-            Effect::Report(reported) => Some(reported),
-            _ => None,
-        });
-        taken.collect()
+        self.take(|effect| match effect {
+            Effect::Report(reported) => ControlFlow::Break(reported),
+            other => ControlFlow::Continue(other),
+        })
     }
 
     /// Takes the names under which something is to be taken back, in order. The messages sent under them stay in
     /// [`Outbox::sent`]: without [`drive`](super::drive()) nothing is carried out.
     pub fn take_cancelled(&mut self) -> Vec<CancelId> {
-        let of_names = |effect: &Effect<R>| matches!(effect, Effect::Cancel(_));
-        let taken = self.take(of_names).into_iter().filter_map(|effect| match effect {
-            Effect::Cancel(id) => Some(id),
-            _ => None,
-        });
-        taken.collect()
+        self.take(|effect| match effect {
+            Effect::Cancel(id) => ControlFlow::Break(id),
+            other => ControlFlow::Continue(other),
+        })
     }
 
     /// Takes the first question of this type to be asked.
@@ -245,10 +240,15 @@ impl<R: Reactor> Outbox<R> {
         self.effects.pop_front()
     }
 
-    /// Takes the effects of one kind; the others stay. All keep their order.
-    fn take(&mut self, wanted: impl Fn(&Effect<R>) -> bool) -> VecDeque<Effect<R>> {
-        let (taken, left) = self.effects.drain(..).partition(wanted);
-        self.effects = left;
+    /// Takes what `wanted` breaks out; the rest stays. All keep their order.
+    fn take<T>(&mut self, wanted: impl Fn(Effect<R>) -> ControlFlow<T, Effect<R>>) -> Vec<T> {
+        let mut taken = Vec::new();
+        for effect in std::mem::take(&mut self.effects) {
+            match wanted(effect) {
+                ControlFlow::Break(found) => taken.push(found),
+                ControlFlow::Continue(other) => self.effects.push_back(other),
+            }
+        }
         taken
     }
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peerage::address::Endpoint;
-use peerage::channel::{Channel, DropReason, PeerUpdates};
+use peerage::channel::{Channel, ChannelConfig, DropReason, PeerUpdates, Share};
 use peerage::event::{Closed, Event, EventKind, Layer};
 use peerage::id::{ConnId, Direction};
-use peerage::message::ChannelSpec;
+use peerage::message::{ChannelSpec, Message};
 use peerage::peer::{Limit, PeerUpdate};
+use peerage::queue::Overflow;
 use peerage::router::{Builder, ChannelStatus, Report, Router, RouterConfig, RouterHandle};
 use peerage::transport::memory::{MemoryNetwork, MemoryStream, MemoryTransport};
 use peerage::transport::rlpx::RlpxTransport;
@@ -395,6 +396,17 @@ impl Node<Channel<Note>> {
 /// How many messages of a channel were lost for `reason`.
 pub(crate) fn dropped(status: &ChannelStatus, reason: DropReason) -> u64 {
     status.dropped.iter().find(|(why, _)| *why == reason).map_or(0, |(_, count)| *count)
+}
+
+/// A channel of [`Note`]s that holds a peer back when its receiver has so many messages to read.
+pub(crate) fn waiting(messages: usize) -> ChannelConfig {
+    let share = Share { messages, bytes: 1 << 20 };
+    ChannelConfig {
+        inbound: share,
+        inbound_total: share,
+        inbound_overflow: Overflow::Wait,
+        ..ChannelConfig::for_messages_of(Note::MAX_BYTES)
+    }
 }
 
 /// How many were lost for any reason.

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use peerage::channel::{ChannelConfig, DropReason, Share};
+use peerage::channel::DropReason;
 use peerage::event::{Blame, DisconnectReason, Layer, Side};
-use peerage::message::{Message, Packet};
-use peerage::queue::Overflow;
+use peerage::message::Packet;
 use peerage::transport::{PacketReader, PacketWriter};
 use tokio::time::{Instant, advance};
 
-use super::kit::{Net, Node, Note, Wire, id, over_memory, pair};
+use super::kit::{Net, Node, Note, Wire, id, over_memory, pair, waiting};
 
 over_memory!(
     a_peer_that_stops_writing_is_ended_by_keepalive,
@@ -88,15 +87,8 @@ async fn two_idle_nodes_stay_up_for_an_hour<W: Wire>(net: Net<W>) {
 
 /// Holds its peer back when its reactor does not read: room for four messages.
 async fn waiting_node<W: Wire>(net: &Net<W>) -> Node {
-    let share = Share { messages: 4, bytes: 1 << 20 };
-    let config = ChannelConfig {
-        inbound: share,
-        inbound_total: share,
-        inbound_overflow: Overflow::Wait,
-        ..ChannelConfig::for_messages_of(Note::MAX_BYTES)
-    };
     let mut builder = net.builder(1).await;
-    let channel = builder.channel_with::<Note>(&config).unwrap();
+    let channel = builder.channel_with::<Note>(&waiting(4)).unwrap();
     net.start(builder, channel)
 }
 

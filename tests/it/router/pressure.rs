@@ -5,10 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use peerage::channel::{ChannelConfig, DropReason, Recipients, Refusal, Share};
 use peerage::message::Message;
-use peerage::queue::Overflow;
 use tokio::time::Instant;
 
-use super::kit::{Net, Node, Note, Other, Wire, id, lost, over_both};
+use super::kit::{Net, Node, Note, Other, Wire, id, lost, over_both, waiting};
 
 over_both!(
     a_reactor_that_never_reads_stalls_no_other_channel,
@@ -100,15 +99,8 @@ async fn a_peer_of_fifty_that_never_reads_delays_no_other<W: Wire>(net: Net<W>) 
 }
 
 async fn a_channel_that_waits_holds_its_peer_back_and_loses_nothing<W: Wire>(net: Net<W>) {
-    let share = Share { messages: 8, bytes: 1 << 20 };
-    let config = ChannelConfig {
-        inbound: share,
-        inbound_total: share,
-        inbound_overflow: Overflow::Wait,
-        ..ChannelConfig::for_messages_of(Note::MAX_BYTES)
-    };
     let mut builder = net.builder(1).await;
-    let channel = builder.channel_with::<Note>(&config).unwrap();
+    let channel = builder.channel_with::<Note>(&waiting(8)).unwrap();
     let mut a = net.start(builder, channel);
     let mut b = net.node_to(2, &[a.address()]).await;
     b.up(a.id).await;
