@@ -5,6 +5,10 @@
 //! An [`Endpoint`] is what a transport can dial. A [`Resolver`] turns one into the other and is injected,
 //! since only the shell may ask DNS.
 
+mod prefix;
+
+pub use prefix::{IpPrefix, IpPrefixError};
+
 use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

@@ -9,11 +9,15 @@
 //! them is counted by their channel.
 
 mod closed;
+mod decision;
+mod merit;
 mod misbehaviour;
 
 #[cfg(feature = "net")]
 pub(crate) use closed::harmless;
 pub use closed::{Blame, Closed, DisconnectReason, Fault, Layer, Side};
+pub use decision::{Because, Rule};
+pub use merit::GoodAct;
 pub use misbehaviour::Misbehaviour;
 
 use std::borrow::Cow;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::record::PeerRecord;
+use super::record::{BanTarget, Record, RecordKey};
 use super::state::{EvictReason, Remote};
 use crate::address::NodeAddress;
-use crate::event::{Blame, Closed, DisconnectReason, Layer};
+use crate::event::{Because, Blame, Closed, DisconnectReason, Layer};
 use crate::id::{ChannelId, ConnId, Direction, NodeId};
 use crate::message::{AgreedChannel, Capability};
 
@@ -17,6 +17,8 @@ pub struct Dial {
     pub conn: ConnId,
     /// Where, and who must be there.
     pub address: NodeAddress,
+    /// Why this peer, and why now.
+    pub because: Because,
 }
 
 /// A connection was admitted.
@@ -38,6 +40,8 @@ pub struct Eviction {
     pub why: EvictReason,
     /// How to end it. What a report blamed is kept, with its layer.
     pub closed: Closed,
+    /// Why, with the numbers that decided.
+    pub because: Because,
 }
 
 impl Eviction {
@@ -66,6 +70,15 @@ pub enum Reject {
     /// No room in the pool, and nobody worse to take the place of.
     #[error("no free slot")]
     TooManyPeers,
+    /// The peer, or the address it calls from, is banned.
+    #[error("banned")]
+    Banned,
+    /// Too many connections and handshakes of its address group.
+    #[error("too many connections of one address group")]
+    GroupFull,
+    /// Too many handshakes of its address group in a short time.
+    #[error("too many handshakes of one address group in a short time")]
+    GroupRate,
     /// Too many handshakes are in progress.
     #[error("too many handshakes in progress")]
     TooManyHandshakes,
@@ -91,11 +104,15 @@ impl Reject {
     #[must_use]
     pub fn reason(self) -> DisconnectReason {
         match self {
-            Self::TooManyPeers | Self::TooManyHandshakes | Self::StoreFull => DisconnectReason::TooManyPeers,
+            Self::TooManyPeers
+            | Self::TooManyHandshakes
+            | Self::GroupFull
+            | Self::GroupRate
+            | Self::StoreFull => DisconnectReason::TooManyPeers,
             Self::AlreadyConnected(_) => DisconnectReason::AlreadyConnected,
             Self::Evicting(reason) => reason,
             Self::SelfConnection => DisconnectReason::SelfConnection,
-            Self::UnknownConnection => DisconnectReason::Requested,
+            Self::UnknownConnection | Self::Banned => DisconnectReason::Requested,
         }
     }
 
@@ -104,6 +121,9 @@ impl Reject {
     pub fn label(self) -> &'static str {
         match self {
             Self::TooManyPeers => "too_many_peers",
+            Self::Banned => "banned",
+            Self::GroupFull => "group_full",
+            Self::GroupRate => "group_rate",
             Self::TooManyHandshakes => "too_many_handshakes",
             Self::StoreFull => "store_full",
             Self::AlreadyConnected(_) => "already_connected",
@@ -117,8 +137,14 @@ impl Reject {
     #[must_use]
     pub fn closed(self) -> Closed {
         let blame = match self {
-            Self::TooManyPeers | Self::TooManyHandshakes | Self::StoreFull => Blame::Overload,
-            Self::AlreadyConnected(_) | Self::Evicting(_) | Self::UnknownConnection => Blame::Nobody,
+            Self::TooManyPeers
+            | Self::TooManyHandshakes
+            | Self::GroupFull
+            | Self::GroupRate
+            | Self::StoreFull => Blame::Overload,
+            Self::AlreadyConnected(_) | Self::Evicting(_) | Self::UnknownConnection | Self::Banned => {
+                Blame::Nobody
+            }
             Self::SelfConnection => Blame::Incompatible,
         };
         Closed::local(Layer::PeerManager, blame, self.reason(), self.label())
@@ -135,6 +161,15 @@ pub enum AddError {
     /// The store is full of peers that go first.
     #[error("the store is full of better peers")]
     StoreFull,
+    /// The peer, or its IP, is banned.
+    #[error("the peer or its address is banned")]
+    Banned,
+    /// As many addresses of its group are stored as may be.
+    #[error("enough addresses of its /24 or /64 are known")]
+    GroupFull,
+    /// Whoever told us has told as many addresses as are kept of one peer.
+    #[error("the peer that told us has told enough")]
+    SourceFull,
     /// The peer has as many addresses as are kept, and none of them has failed.
     #[error("the peer has enough addresses")]
     TooManyAddresses,
@@ -208,9 +243,9 @@ pub enum Output {
     /// Apply it to the [`UpdateLog`](super::UpdateLog).
     Update(PeerUpdate),
     /// Store the record in place of an earlier one.
-    Persist(PeerRecord),
+    Persist(Record),
     /// Delete the record, if there is one.
-    Forget(NodeId),
+    Forget(RecordKey),
 }
 
 /// When to look again, and why.
@@ -232,6 +267,48 @@ pub enum WakeReason {
     Dial,
     /// The hold on a peer ends; it may be dialled then.
     HoldEnds(NodeId),
-    /// A better peer may take the place of a worse one.
+    /// A peer may take the place of another one.
     Upgrade,
+    /// The time of a connection is up.
+    TimeIsUp(ConnId),
+    /// A ban ends.
+    BanEnds(BanTarget),
+    /// A peer's grade changes as time passes.
+    Regrade(NodeId),
+}
+
+/// What a ban did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Banned {
+    /// Connections that will be evicted for it.
+    pub evicts: usize,
+    /// Whether the same target was banned already.
+    pub renewed: bool,
+}
+
+/// Why a ban is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BanError {
+    /// It is this node itself.
+    #[error("a node cannot ban itself")]
+    OwnId,
+    /// It would end at once.
+    #[error("a ban must last for some time")]
+    NoLength,
+    /// It would last longer than [`MAX_DURATION`](super::MAX_DURATION).
+    #[error("a ban lasts one year at most; leave its length out to ban until it is lifted")]
+    TooLong,
+    /// The reason is longer than [`MAX_BAN_TEXT_BYTES`](super::MAX_BAN_TEXT_BYTES).
+    #[error("the reason of a ban has at most {max} bytes; this has {found_bytes}", max = super::MAX_BAN_TEXT_BYTES)]
+    TextTooLong {
+        /// Its length in bytes.
+        found_bytes: usize,
+    },
+    /// The table of bans is full of the operator's.
+    #[error("{max_bans} bans are in force, and `max_bans` allows no more")]
+    TooMany {
+        /// The limit.
+        max_bans: usize,
+    },
 }

@@ -21,6 +21,8 @@ pub enum HoldReason {
     Incompatible,
     /// We could not dial, through no fault of the peer.
     Ourselves,
+    /// It is a seed that was asked not long ago.
+    SeedRest,
 }
 
 /// A time before which a peer is not dialled.

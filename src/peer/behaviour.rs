@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::config::{ConfigError, MAX_DURATION};
-use crate::event::Misbehaviour;
+use crate::event::{GoodAct, Misbehaviour};
 
 /// When a peer that misbehaves is evicted.
 ///
@@ -18,6 +18,49 @@ pub struct BehaviourConfig {
     pub halves_every: Duration,
     /// The points of each kind.
     pub weights: BehaviourWeights,
+    /// What the score of a [trusted](super::Config::trusted) peer stops at. Default 50, below `limit`.
+    pub trusted_cap: u32,
+    /// How long a peer is banned whose score reaches the limit. Default 1 h: it comes back when its score is forgiven.
+    /// `None` to evict it only. Protected peers are never banned for it. Above zero.
+    pub ban_for: Option<Duration>,
+    /// The points of good acts.
+    pub good: GoodWeights,
+    /// How many good points make a peer a grade better, two grades, three. Default 10, 100, 1,000.
+    pub useful_levels: [u32; 3],
+    /// How long a peer must have been connected, all in all, to be a grade better, two, three. Default 10 min, 6 h, 3
+    /// days: peers that stayed are likely to stay.
+    pub uptime_levels: [Duration; 3],
+    /// Below or at which latency a peer is a grade better, and two. Default 500 ms, 100 ms.
+    pub latency_levels: [Duration; 2],
+}
+
+/// The points of one good act, by kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoodWeights {
+    /// Default 1.
+    pub served: u32,
+    /// Default 2: new things are rarer than answers.
+    pub novel: u32,
+    /// Default 10: a reactor that says so has its reasons.
+    pub helpful: u32,
+}
+
+impl Default for GoodWeights {
+    fn default() -> Self {
+        Self { served: 1, novel: 2, helpful: 10 }
+    }
+}
+
+impl GoodWeights {
+    /// The points of one act of this kind.
+    #[must_use]
+    pub fn of(&self, what: GoodAct) -> u32 {
+        match what {
+            GoodAct::Served => self.served,
+            GoodAct::Novel => self.novel,
+            GoodAct::Helpful => self.helpful,
+        }
+    }
 }
 
 /// The points of one report, by kind. Zero for a kind that is counted but not held against the peer.
@@ -47,7 +90,18 @@ pub struct BehaviourWeights {
 
 impl Default for BehaviourConfig {
     fn default() -> Self {
-        Self { limit: 100, halves_every: Duration::from_secs(600), weights: BehaviourWeights::default() }
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        Self {
+            limit: 100,
+            halves_every: minutes(10),
+            weights: BehaviourWeights::default(),
+            trusted_cap: 50,
+            ban_for: Some(minutes(60)),
+            good: GoodWeights::default(),
+            useful_levels: [10, 100, 1_000],
+            uptime_levels: [minutes(10), minutes(6 * 60), minutes(3 * 24 * 60)],
+            latency_levels: [Duration::from_millis(500), Duration::from_millis(100)],
+        }
     }
 }
 
@@ -98,6 +152,33 @@ impl BehaviourConfig {
         }
         if self.weights.breach < self.limit {
             return Err(ConfigError::Below { field: "behaviour.weights.breach", than: "behaviour.limit" });
+        }
+        if self.trusted_cap >= self.limit {
+            return Err(ConfigError::Below { field: "behaviour.limit", than: "behaviour.trusted_cap + 1" });
+        }
+        match self.ban_for {
+            Some(Duration::ZERO) => return Err(ConfigError::Zero { field: "behaviour.ban_for" }),
+            Some(length) if length > MAX_DURATION => {
+                return Err(ConfigError::TooLong { field: "behaviour.ban_for" });
+            }
+            _ => {}
+        }
+        self.validate_levels()
+    }
+
+    /// A level of zero would be everybody's.
+    fn validate_levels(&self) -> Result<(), ConfigError> {
+        if self.useful_levels[0] == 0 || !self.useful_levels.is_sorted_by(|low, high| low < high) {
+            return Err(ConfigError::Unordered { field: "behaviour.useful_levels" });
+        }
+        if self.uptime_levels[0].is_zero() || !self.uptime_levels.is_sorted_by(|low, high| low < high) {
+            return Err(ConfigError::Unordered { field: "behaviour.uptime_levels" });
+        }
+        if self.uptime_levels[2] > MAX_DURATION {
+            return Err(ConfigError::TooLong { field: "behaviour.uptime_levels" });
+        }
+        if !self.latency_levels.is_sorted_by(|high, low| high > low) {
+            return Err(ConfigError::Unordered { field: "behaviour.latency_levels" });
         }
         Ok(())
     }

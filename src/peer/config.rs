@@ -5,8 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::behaviour::BehaviourConfig;
+use super::state::Introduction;
 use crate::address::NodeAddress;
-use crate::id::NodeId;
+use crate::id::{ChannelId, NodeId};
 
 /// Longest duration that a [`Config`] may name: one year. It keeps sums of instants far from overflow.
 pub const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -27,6 +28,22 @@ impl Limit {
         match self {
             Self::Unlimited => true,
             Self::AtMost(limit) => count < limit,
+        }
+    }
+
+    /// The number, if there is one.
+    #[must_use]
+    pub fn number(self) -> Option<usize> {
+        match self {
+            Self::Unlimited => None,
+            Self::AtMost(limit) => Some(limit),
+        }
+    }
+
+    fn sum(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::AtMost(one), Self::AtMost(two)) => Self::AtMost(one.saturating_add(two)),
+            _ => Self::Unlimited,
         }
     }
 }
@@ -73,6 +90,107 @@ impl Default for BackoffConfig {
     }
 }
 
+/// Peers that are asked for addresses and let go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeedConfig {
+    /// Peers to ask for addresses. Dialled only when nobody else can be dialled, never forgotten, let go again.
+    pub peers: BTreeSet<NodeId>,
+    /// How long a seed that we dialled is kept once it is up. Default 30 s: time for a few questions.
+    pub stay: Duration,
+    /// How long a seed that was let go is left alone. Default 10 min: seeds serve everybody.
+    pub rest: Duration,
+    /// Whether this node is a seed itself: then every connection, in either direction, ends after so long, unless its
+    /// peer is protected. Default `None`: most nodes want to keep their peers. Above zero.
+    pub mode: Option<Duration>,
+}
+
+impl Default for SeedConfig {
+    fn default() -> Self {
+        Self {
+            peers: BTreeSet::new(),
+            stay: Duration::from_secs(30),
+            rest: Duration::from_secs(600),
+            mode: None,
+        }
+    }
+}
+
+/// Limits for each group of addresses that one party may own: /24 of IP version 4, /64 of version 6.
+///
+/// Only literal public addresses belong to a group, unless [`private_too`](Self::private_too).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupConfig {
+    /// Outgoing connections and dials. Default 2: whoever rents a /24 gets no more than that of our choice.
+    pub max_outbound: Limit,
+    /// Incoming connections and handshakes. Default 10: an office or a campus behind one address.
+    pub max_inbound: Limit,
+    /// Addresses stored. Default 64: enough to find a live one, too few to fill the store from one network.
+    pub max_stored: Limit,
+    /// Handshakes begun in one window: each costs us public-key cryptography. Default 30.
+    pub max_handshakes: Limit,
+    /// The window for that, counted from the first of them. Default 1 min. Above zero.
+    pub window: Duration,
+    /// Whether addresses of private networks and of this machine are grouped as well. Default no: there one group is
+    /// often the whole network.
+    pub private_too: bool,
+}
+
+impl Default for GroupConfig {
+    fn default() -> Self {
+        Self {
+            max_outbound: Limit::AtMost(2),
+            max_inbound: Limit::AtMost(10),
+            max_stored: Limit::AtMost(64),
+            max_handshakes: Limit::AtMost(30),
+            window: Duration::from_secs(60),
+            private_too: false,
+        }
+    }
+}
+
+/// How many connected peers there should be that offer something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quota {
+    /// What they offer.
+    pub wants: Want,
+    /// How many, at least 1. While fewer are connected, peers known to offer it are dialled first and may take the place
+    /// of others; while no more are, none of them gives way to anybody.
+    pub at_least: usize,
+}
+
+/// Something that a peer may offer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Want {
+    /// A capability of this name, in any version.
+    Capability(ChannelId),
+    /// A service of this name.
+    Service(String),
+}
+
+impl Want {
+    /// Whether a peer that introduced itself so offers it.
+    #[must_use]
+    pub fn is_met_by(&self, introduction: &Introduction) -> bool {
+        match self {
+            Self::Capability(name) => introduction.capabilities.iter().any(|offered| offered.name == *name),
+            Self::Service(name) => introduction.services.iter().any(|offered| offered == name),
+        }
+    }
+}
+
+/// As `capability snap` or `service archive`.
+impl fmt::Display for Want {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Capability(name) => write!(f, "capability {name}"),
+            Self::Service(name) => write!(f, "service {name}"),
+        }
+    }
+}
+
+/// Most [quotas](Config::quotas).
+pub const MAX_QUOTAS: usize = 16;
+
 /// The policy of a peer manager. Start from [`Config::new`] and change what differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -84,6 +202,11 @@ pub struct Config {
     pub unconditional: BTreeSet<NodeId>,
     /// Peers whose addresses are told to nobody.
     pub private: BTreeSet<NodeId>,
+    /// Peers whose misbehaviour is counted only up to [`BehaviourConfig::trusted_cap`], so that it never ends their
+    /// connection: a fault of our own judgement must not cut us off from them.
+    pub trusted: BTreeSet<NodeId>,
+    /// Peers that are asked for addresses, and whether this node is one.
+    pub seeds: SeedConfig,
     /// The operator's class of a peer; 0 if absent. It outranks the class that being persistent gives (255).
     pub priorities: BTreeMap<NodeId, u8>,
     /// Outgoing connections, dials in flight included. Default 25.
@@ -104,6 +227,20 @@ pub struct Config {
     pub upgrade_min_age: Duration,
     /// Least time between the beginnings of two upgrades of one pool. Default 3 min.
     pub upgrade_interval: Duration,
+    /// By how many grades a peer must be better to take the place of another of its class. Default 2, at least 1: one
+    /// grade is noise.
+    pub upgrade_margin: u8,
+    /// When the outbound pool is full, one place in it goes to another peer so often, whatever the grades. Default 1 h:
+    /// newcomers get in and no clique closes itself, at the price of one connection an hour. `None` for never; above
+    /// zero.
+    pub rotate_every: Option<Duration>,
+    /// When the inbound pool is full, a connection of this age gives way to a newcomer, whatever the grades. Default
+    /// 6 h: slots do not belong for ever to whoever came first. `None` for never; at least `upgrade_min_age`.
+    pub inbound_max_age: Option<Duration>,
+    /// Limits for each /24 or /64.
+    pub groups: GroupConfig,
+    /// What connected peers should offer. At most [`MAX_QUOTAS`]. Default none: only the reactors know what they need.
+    pub quotas: Vec<Quota>,
     /// How retries are spaced.
     pub backoff: BackoffConfig,
     /// When a peer that misbehaves is evicted.
@@ -116,6 +253,11 @@ pub struct Config {
     pub max_peers: usize,
     /// How many addresses are kept for each peer. Default 4, at least 1.
     pub max_addresses_per_peer: usize,
+    /// How many addresses are kept that one peer has told us. Default 256, of 10,000: nobody fills the store alone.
+    pub max_addresses_per_source: Limit,
+    /// How many bans are kept. Default 10,000, at least 1. A full table refuses the operator's bans, and gives up the
+    /// automatic one that ends first for a new automatic one.
+    pub max_bans: usize,
     /// Our own addresses, told first.
     pub own_addresses: Vec<NodeAddress>,
 }
@@ -143,6 +285,26 @@ pub enum ConfigError {
         field: &'static str,
         /// What it is compared with.
         than: &'static str,
+    },
+    /// A number exceeds what is possible.
+    #[error("`{field}` must not exceed {limit}")]
+    Above {
+        /// The field.
+        field: &'static str,
+        /// The greatest.
+        limit: usize,
+    },
+    /// Levels must rise from one to the next, or fall where less is better.
+    #[error("`{field}` must be in order, from the easiest to reach to the hardest, each different")]
+    Unordered {
+        /// The field.
+        field: &'static str,
+    },
+    /// Two quotas want the same.
+    #[error("`quotas` names {wants} twice")]
+    QuotaTwice {
+        /// What they want.
+        wants: Want,
     },
     /// More persistent peers than outgoing connections.
     #[error("`persistent` names {persistent} peers that need a slot; `max_outbound` is {max_outbound}")]
@@ -183,6 +345,8 @@ impl Config {
             persistent: BTreeSet::new(),
             unconditional: BTreeSet::new(),
             private: BTreeSet::new(),
+            trusted: BTreeSet::new(),
+            seeds: SeedConfig::default(),
             priorities: BTreeMap::new(),
             max_outbound: Limit::AtMost(25),
             max_inbound: Limit::AtMost(25),
@@ -192,12 +356,19 @@ impl Config {
             upgrade_slots: 1,
             upgrade_min_age: Duration::from_secs(600),
             upgrade_interval: Duration::from_secs(180),
+            upgrade_margin: 2,
+            rotate_every: Some(Duration::from_secs(3600)),
+            inbound_max_age: Some(Duration::from_secs(6 * 3600)),
+            groups: GroupConfig::default(),
+            quotas: Vec::new(),
             backoff: BackoffConfig::default(),
             behaviour: BehaviourConfig::default(),
             cooldown: Duration::from_secs(35),
             forget_after: Limit::AtMost(5),
             max_peers: 10_000,
             max_addresses_per_peer: 4,
+            max_addresses_per_source: Limit::AtMost(256),
+            max_bans: 10_000,
             own_addresses: Vec::new(),
         }
     }
@@ -211,13 +382,27 @@ impl Config {
         self.validate_numbers()?;
         self.validate_durations()?;
         self.behaviour.validate()?;
+        self.validate_quotas()?;
         self.validate_peers()?;
         self.validate_room()
     }
 
-    /// Whether the operator wants this peer kept, whatever happens.
-    pub(super) fn is_protected(&self, peer: &NodeId) -> bool {
+    /// Whether no other peer may take this one's place.
+    #[must_use]
+    pub fn is_protected(&self, peer: &NodeId) -> bool {
         self.persistent.contains(peer) || self.unconditional.contains(peer)
+    }
+
+    /// Whether a peer is dialled for its addresses only. One that is wanted for itself is an ordinary peer.
+    #[must_use]
+    pub fn is_seed(&self, peer: &NodeId) -> bool {
+        self.seeds.peers.contains(peer) && !self.is_protected(peer)
+    }
+
+    /// Whether a peer is never forgotten.
+    #[must_use]
+    pub fn is_kept(&self, peer: &NodeId) -> bool {
+        self.is_protected(peer) || self.seeds.peers.contains(peer)
     }
 
     fn validate_numbers(&self) -> Result<(), ConfigError> {
@@ -226,6 +411,8 @@ impl Config {
             ("max_dials_in_flight", self.max_dials_in_flight),
             ("max_peers", self.max_peers),
             ("max_addresses_per_peer", self.max_addresses_per_peer),
+            ("max_bans", self.max_bans),
+            ("upgrade_margin", usize::from(self.upgrade_margin)),
         ];
         if let Some((field, _)) = numbers.into_iter().find(|(_, number)| *number == 0) {
             return Err(ConfigError::Zero { field });
@@ -233,8 +420,14 @@ impl Config {
         if self.forget_after == Limit::AtMost(0) {
             return Err(ConfigError::Zero { field: "forget_after" });
         }
-        if self.backoff.min.is_zero() {
-            return Err(ConfigError::Zero { field: "backoff.min" });
+        let durations = [
+            ("backoff.min", Some(self.backoff.min)),
+            ("groups.window", Some(self.groups.window)),
+            ("seeds.mode", self.seeds.mode),
+            ("rotate_every", self.rotate_every),
+        ];
+        if let Some((field, _)) = durations.into_iter().find(|(_, length)| *length == Some(Duration::ZERO)) {
+            return Err(ConfigError::Zero { field });
         }
         if self.max_inbound_handshakes < self.max_excess_handshakes {
             return Err(ConfigError::Below {
@@ -258,6 +451,12 @@ impl Config {
             ("upgrade_min_age", self.upgrade_min_age),
             ("upgrade_interval", self.upgrade_interval),
             ("cooldown", self.cooldown),
+            ("seeds.stay", self.seeds.stay),
+            ("seeds.rest", self.seeds.rest),
+            ("seeds.mode", self.seeds.mode.unwrap_or_default()),
+            ("rotate_every", self.rotate_every.unwrap_or_default()),
+            ("inbound_max_age", self.inbound_max_age.unwrap_or_default()),
+            ("groups.window", self.groups.window),
         ];
         if let Some((field, _)) = durations.into_iter().find(|(_, length)| *length > MAX_DURATION) {
             return Err(ConfigError::TooLong { field });
@@ -268,13 +467,40 @@ impl Config {
         if backoff.max_persistent < backoff.min {
             return Err(ConfigError::Below { field: "backoff.max_persistent", than: "backoff.min" });
         }
+        if self.inbound_max_age.is_some_and(|age| age < self.upgrade_min_age) {
+            return Err(ConfigError::Below { field: "inbound_max_age", than: "upgrade_min_age" });
+        }
         Ok(())
+    }
+
+    fn validate_quotas(&self) -> Result<(), ConfigError> {
+        if self.quotas.len() > MAX_QUOTAS {
+            return Err(ConfigError::Above { field: "quotas", limit: MAX_QUOTAS });
+        }
+        for (position, quota) in self.quotas.iter().enumerate() {
+            if quota.at_least == 0 {
+                return Err(ConfigError::Zero { field: "quotas.at_least" });
+            }
+            if self.quotas.iter().take(position).any(|other| other.wants == quota.wants) {
+                return Err(ConfigError::QuotaTwice { wants: quota.wants.clone() });
+            }
+        }
+        let pools = self.max_outbound.sum(self.max_inbound);
+        match self.quotas.iter().map(|quota| quota.at_least).max() {
+            Some(most) if !pools.is_above(most.saturating_sub(1)) => {
+                Err(ConfigError::Below { field: "max_outbound + max_inbound", than: "quotas.at_least" })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn validate_peers(&self) -> Result<(), ConfigError> {
         let sets = [
             ("persistent", self.persistent.contains(&self.self_id)),
             ("unconditional", self.unconditional.contains(&self.self_id)),
+            ("trusted", self.trusted.contains(&self.self_id)),
+            ("private", self.private.contains(&self.self_id)),
+            ("seeds.peers", self.seeds.peers.contains(&self.self_id)),
             ("priorities", self.priorities.contains_key(&self.self_id)),
         ];
         if let Some((field, _)) = sets.into_iter().find(|(_, names_self)| *names_self) {
@@ -300,7 +526,8 @@ impl Config {
         let needed = pool(self.max_outbound)
             .saturating_add(pool(self.max_inbound))
             .max(persistent)
-            .saturating_add(self.unconditional.len());
+            .saturating_add(self.unconditional.len())
+            .saturating_add(self.seeds.peers.len());
         if self.max_peers < needed {
             return Err(ConfigError::StoreTooSmall { max_peers: self.max_peers, needed });
         }

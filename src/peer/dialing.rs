@@ -9,7 +9,7 @@ use super::manager::Entry;
 use super::order::{Class, Rank};
 use super::pools::{PoolName, Slot};
 use super::state::{Attempt, Remote, Seat, State};
-use crate::event::Closed;
+use crate::event::{Because, Closed, Rule};
 use crate::id::{ConnId, Direction, NodeId};
 
 impl PeerManager {
@@ -34,7 +34,8 @@ impl PeerManager {
         self.update(&id, |peer| {
             peer.state = State::Dialing(Attempt { seat, address: address.clone() });
         });
-        Some(Dial { conn, address })
+        let because = Because::new(Rule::FreeSlot, now);
+        Some(Dial { conn, address, because })
     }
 
     /// A dial became a connection to the peer that its address names: admits it.

@@ -6,7 +6,7 @@ use super::PeerManager;
 use super::answer::{Eviction, PeerUpdate, Report};
 use super::backoff::Verdict;
 use super::state::{Doom, EvictReason, Live, Remote, Seat, State};
-use crate::event::{Blame, Closed, DisconnectReason, Layer, Misbehaviour};
+use crate::event::{Because, Blame, Closed, DisconnectReason, Layer, Misbehaviour, Rule};
 use crate::id::{ConnId, NodeId};
 
 impl PeerManager {
@@ -20,7 +20,8 @@ impl PeerManager {
             doom.dispensed = true;
             Some(doom.clone())
         })??;
-        Some(Eviction { conn, peer, why: doom.why, closed: doom.closed })
+        let because = Because::new(Rule::Evicting, self.now);
+        Some(Eviction { conn, peer, why: doom.why, closed: doom.closed, because })
     }
 
     /// A connection ended, whoever ended it.

@@ -9,7 +9,7 @@ use super::behaviour::Score;
 use super::index::{Index, Keys, prune_key};
 use super::order::Rank;
 use super::pools::{PoolName, Usage};
-use super::record::{AddressRecord, PeerRecord, Source};
+use super::record::{AddressRecord, PeerRecord, Record, RecordKey, Source, WallTime};
 use super::state::{Live, Peer, Seat, State};
 use super::{Config, ConfigError};
 use crate::address::{Endpoint, NodeAddress};
@@ -22,6 +22,8 @@ pub struct PeerManager {
     pub(super) seed: u64,
     /// The latest instant seen. An earlier one given to an input counts as this.
     pub(super) now: Instant,
+    /// An instant, and the wall's clock at it.
+    anchor: (Instant, WallTime),
     pub(super) peers: BTreeMap<NodeId, Peer>,
     pub(super) conns: BTreeMap<ConnId, Entry>,
     pub(super) index: Index,
@@ -77,13 +79,15 @@ impl PeerManager {
         config: Config,
         seed: u64,
         now: Instant,
-        stored: impl IntoIterator<Item = PeerRecord>,
+        wall: WallTime,
+        stored: impl IntoIterator<Item = Record>,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let mut manager = Self {
             config,
             seed,
             now,
+            anchor: (now, wall),
             peers: BTreeMap::new(),
             conns: BTreeMap::new(),
             index: Index::default(),
@@ -95,7 +99,9 @@ impl PeerManager {
             skipped_records: 0,
         };
         for record in stored {
-            manager.restore(record);
+            if let Record::Peer(record) = record {
+                manager.restore(record);
+            }
         }
         Ok(manager)
     }
@@ -143,8 +149,8 @@ impl PeerManager {
         }
         let id = self.dirty.pop_first()?;
         Some(match self.peers.get(&id) {
-            Some(peer) => Output::Persist(peer.record()),
-            None => Output::Forget(id),
+            Some(peer) => Output::Persist(Record::Peer(peer.record())),
+            None => Output::Forget(RecordKey::Peer(id)),
         })
     }
 

@@ -73,6 +73,7 @@ mod accepting;
 mod answer;
 mod backoff;
 mod behaviour;
+mod change;
 mod config;
 mod dialing;
 mod index;
@@ -92,16 +93,26 @@ mod updates;
 mod tests;
 
 pub use answer::{
-    AddError, Admitted, Dial, Eviction, Output, PeerUpdate, Reject, Report, WakeReason, Wakeup,
+    AddError, Admitted, BanError, Banned, Dial, Eviction, Output, PeerUpdate, Reject, Report, WakeReason,
+    Wakeup,
 };
 pub use backoff::{Hold, HoldReason};
-pub use behaviour::{BehaviourConfig, BehaviourWeights};
-pub use config::{BackoffConfig, Config, ConfigError, Limit, MAX_DURATION};
+pub use behaviour::{BehaviourConfig, BehaviourWeights, GoodWeights};
+pub use change::{Change, PeerSet};
+pub use config::{
+    BackoffConfig, Config, ConfigError, GroupConfig, Limit, MAX_DURATION, MAX_QUOTAS, Quota, SeedConfig, Want,
+};
 pub use invariants::InvariantViolation;
 pub use manager::PeerManager;
 pub use ops::{Answer, Op};
-pub use record::{AddressRecord, PeerRecord, Source};
+pub use record::{
+    AddressRecord, BanReason, BanRecord, BanTarget, HoldRecord, PeerRecord, PointsRecord, Record, RecordKey,
+    Source, StandingRecord, WallTime,
+};
 pub use state::{EvictReason, Introduction, Remote};
-pub use store::Store;
+pub use store::{Loaded, Store, StoreError};
 pub use telling::{Counts, Status};
 pub use updates::{Cursor, UpdateLog};
+
+/// Longest reason of a ban, in bytes.
+pub const MAX_BAN_TEXT_BYTES: usize = 200;

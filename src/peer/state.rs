@@ -17,7 +17,7 @@ use super::backoff::Hold;
 use super::behaviour::Score;
 use super::order::Rank;
 use super::pools::Slot;
-use super::record::{AddressRecord, PeerRecord};
+use super::record::{AddressRecord, PeerRecord, StandingRecord};
 use crate::address::{Endpoint, NodeAddress, Scope};
 use crate::event::Closed;
 use crate::id::{ConnId, Direction, NodeId};
@@ -64,8 +64,22 @@ pub enum EvictReason {
     Misbehaved,
     /// A better peer takes its place.
     Upgrade,
+    /// A peer that offers what a quota wants takes its place.
+    Quota,
+    /// Another peer takes its place for the sake of change.
+    Rotation,
+    /// It is old, and somebody else takes its place.
+    Age,
     /// The operator asked for it.
     Operator,
+    /// Its peer is banned.
+    Banned,
+    /// It is a seed that has been asked.
+    SeedDone,
+    /// This node is a seed, and its time is up.
+    SeedMode,
+    /// The limit of its pool was lowered.
+    LimitLowered,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -212,6 +226,9 @@ impl Peer {
             addresses: self.addresses.clone(),
             failures: self.failures,
             incompatible: self.incompatible,
+            hold: None,
+            standing: StandingRecord::default(),
+            offers: None,
         }
     }
 }

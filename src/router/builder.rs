@@ -23,7 +23,7 @@ use crate::channel::{
 use crate::event::Observer;
 use crate::id::NodeId;
 use crate::message::{ChannelSpec, Message};
-use crate::peer::{self, AddError, PeerManager, Source, Store};
+use crate::peer::{self, AddError, PeerManager, Source, Store, StoreError, WallTime};
 use crate::queue::charge;
 use crate::rlpx::{CapabilityError, INFO_CHANNEL, check_channels};
 use crate::transport::{Offer, Transport};
@@ -50,6 +50,9 @@ pub enum BuildError {
     /// A setting of the peer manager is out of bounds.
     #[error("peer configuration: {0}")]
     Peers(#[from] peer::ConfigError),
+    /// The store of peers cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A given address cannot be used.
     #[error("address {address}: {error}")]
     Address {
@@ -273,7 +276,8 @@ impl Builder {
         let now = Instant::now().into_std();
         let mut peers = self.config.peers.clone();
         peers.self_id = self.id;
-        let mut manager = PeerManager::new(peers, seed, now, self.store.load())?;
+        let loaded = self.store.load()?;
+        let mut manager = PeerManager::new(peers, seed, now, wall_clock(), loaded.records)?;
         for address in self.peers {
             manager
                 .add(address.clone(), Source::Operator, now)
@@ -310,4 +314,10 @@ impl Builder {
         let ending = Ending::new(Arc::clone(&shared));
         Ok(Router { shared, actor, reactors: self.reactors, ending })
     }
+}
+
+/// What the wall's clock says. Records alone are written by it; nothing is timed by it.
+#[allow(clippy::disallowed_methods)]
+fn wall_clock() -> WallTime {
+    std::time::SystemTime::now().into()
 }

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::id::NodeId;
-use crate::peer::{PeerRecord, Store};
+use crate::peer::{Loaded, Record, RecordKey, Store, StoreError};
 
 /// Keeps records for as long as the process lives. Clones are the same store: a node that is built again with
 /// it redials the peers that it knew.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
-    records: Arc<Mutex<BTreeMap<NodeId, PeerRecord>>>,
+    records: Arc<Mutex<BTreeMap<RecordKey, Record>>>,
 }
 
 impl MemoryStore {
@@ -20,28 +19,28 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// The records, by identity.
+    /// The records, by key.
     #[must_use]
-    pub fn records(&self) -> Vec<PeerRecord> {
+    pub fn records(&self) -> Vec<Record> {
         self.lock().values().cloned().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, PeerRecord>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<RecordKey, Record>> {
         // Each change is one call on the map: a poisoned one is still whole.
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Store for MemoryStore {
-    fn load(&mut self) -> Vec<PeerRecord> {
-        self.records()
+    fn load(&mut self) -> Result<Loaded, StoreError> {
+        Ok(Loaded { records: self.records(), ..Loaded::default() })
     }
 
-    fn persist(&mut self, record: PeerRecord) {
-        self.lock().insert(record.id, record);
+    fn persist(&mut self, record: Record) {
+        self.lock().insert(record.key(), record);
     }
 
-    fn forget(&mut self, peer: &NodeId) {
-        self.lock().remove(peer);
+    fn forget(&mut self, key: &RecordKey) {
+        self.lock().remove(key);
     }
 }

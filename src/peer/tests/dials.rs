@@ -269,7 +269,7 @@ fn each_node_draws_its_own_order_among_equals() {
     let orders: std::collections::BTreeSet<Vec<NodeId>> = (0..8)
         .map(|seed| {
             let now = epoch();
-            let mut manager = PeerManager::new(quick(), seed, now, []).unwrap();
+            let mut manager = PeerManager::new(quick(), seed, now, WallTime::default(), []).unwrap();
             for peer in 1..8 {
                 manager.add(address(id(peer)), Source::Discovery, now).unwrap();
             }

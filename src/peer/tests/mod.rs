@@ -114,7 +114,8 @@ impl Bench {
     fn restart(config: Config, stored: Vec<PeerRecord>) -> Self {
         let now = epoch();
         let records = stored.iter().map(|record| (record.id, record.clone())).collect();
-        let manager = PeerManager::new(config, 1, now, stored).unwrap();
+        let wall = WallTime::from_unix_ms(1_700_000_000_000);
+        let manager = PeerManager::new(config, 1, now, wall, stored.into_iter().map(Record::Peer)).unwrap();
         Self { manager, now, log: UpdateLog::new(), stored: records }
     }
 
@@ -124,8 +125,9 @@ impl Bench {
         while let Some(output) = self.manager.poll_output() {
             match output {
                 Output::Update(update) => assert!(self.log.apply(update), "updates alternate"),
-                Output::Persist(record) => drop(self.stored.insert(record.id, record)),
-                Output::Forget(id) => drop(self.stored.remove(&id)),
+                Output::Persist(Record::Peer(record)) => drop(self.stored.insert(record.id, record)),
+                Output::Forget(RecordKey::Peer(id)) => drop(self.stored.remove(&id)),
+                other => panic!("{other:?}"),
             }
         }
         answer

@@ -57,7 +57,7 @@ struct Trace {
 fn drive(ops: &[Op], config: &Config) -> Trace {
     let start = epoch();
     let mut now = start;
-    let mut manager = PeerManager::new(config.clone(), 7, now, []).unwrap();
+    let mut manager = PeerManager::new(config.clone(), 7, now, WallTime::default(), []).unwrap();
     let mut trace = Trace::default();
     let mut up: BTreeMap<NodeId, ConnId> = BTreeMap::new();
     let mut minted = 0;
@@ -201,8 +201,8 @@ fn note(up: &mut BTreeMap<NodeId, ConnId>, output: &Output) {
     match output {
         Output::Update(PeerUpdate::Up { peer, conn, .. }) => assert_eq!(up.insert(*peer, *conn), None),
         Output::Update(PeerUpdate::Down { peer, conn, .. }) => assert_eq!(up.remove(peer), Some(*conn)),
-        Output::Persist(record) => assert!(!record.addresses.is_empty()),
-        Output::Forget(_) => {}
+        Output::Persist(Record::Peer(record)) => assert!(!record.addresses.is_empty()),
+        Output::Persist(Record::Ban(_)) | Output::Forget(_) => {}
     }
 }
 

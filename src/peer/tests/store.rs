@@ -117,9 +117,7 @@ fn peers_and_failures_survive_a_restart_and_classes_follow_the_new_configuration
 fn a_bad_row_does_not_stop_the_start() {
     let row = |peer: NodeId, address: NodeAddress| PeerRecord {
         id: peer,
-        addresses: vec![AddressRecord { address, source: Source::Discovery, failures: 0 }],
-        failures: 0,
-        incompatible: false,
+        ..PeerRecord::new(address, Source::Discovery)
     };
     let rows = vec![
         row(id(SELF), address(id(SELF))),

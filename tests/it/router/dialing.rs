@@ -5,7 +5,7 @@ use std::time::Duration;
 use peerage::address::{BoxFuture, Endpoint, ResolveError, Resolver};
 use peerage::event::{Blame, DisconnectReason, EventKind, Layer, Side};
 use peerage::id::Direction;
-use peerage::peer::AddError;
+use peerage::peer::{AddError, Record, RecordKey};
 use peerage::router::{BuildError, MemoryStore};
 use peerage::transport::{Handshake, Incoming, Offer, Transport};
 use peerage::{NodeAddress, NodeId};
@@ -192,7 +192,7 @@ async fn a_restart_on_the_same_store_redials_the_peers_it_knew<W: Wire>(net: Net
     first.up(id(2)).await;
     first.handle.shutdown();
     assert!(first.task.await.unwrap().clean);
-    assert_eq!(store.records().iter().map(|record| record.id).collect::<Vec<_>>(), [id(2)]);
+    assert_eq!(store.records().iter().map(Record::key).collect::<Vec<_>>(), [RecordKey::Peer(id(2))]);
 
     let mut builder = net.builder(1).await;
     builder.store(store);

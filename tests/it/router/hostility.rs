@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use peerage::Router;
 use peerage::channel::{Channel, ChannelConfig, Outcome, Refusal, Share};
 use peerage::event::{Blame, Event, Layer, Side};
 use peerage::message::{ChannelSpec, Frame, Message, Packet};
-use peerage::peer::{PeerRecord, Store};
+use peerage::peer::{Loaded, Record, RecordKey, Store, StoreError};
 use peerage::queue::Overflow;
 use peerage::reactor::chat::{Chat, Flood};
 use peerage::reactor::drive;
 use peerage::router::{Builder, Stopped};
 use peerage::transport::{Offer, PacketReader, PacketWriter};
-use peerage::{NodeId, Router};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::yield_now;
 
@@ -152,15 +152,15 @@ async fn an_observer_that_panics_ends_nothing<W: Wire>(net: Net<W>) {
 struct Broken;
 
 impl Store for Broken {
-    fn load(&mut self) -> Vec<PeerRecord> {
-        Vec::new()
+    fn load(&mut self) -> Result<Loaded, StoreError> {
+        Ok(Loaded::default())
     }
 
-    fn persist(&mut self, _: PeerRecord) {
+    fn persist(&mut self, _: Record) {
         panic!("for the test");
     }
 
-    fn forget(&mut self, _: &NodeId) {}
+    fn forget(&mut self, _: &RecordKey) {}
 }
 
 async fn a_store_that_panics_ends_the_node_and_says_so<W: Wire>(net: Net<W>) {
