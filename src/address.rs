@@ -27,8 +27,9 @@ pub struct NodeAddress {
     place: Place,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Place {
+/// An address without its identity: what a table of many addresses keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Place {
     /// TCP port, then the UDP port of discovery.
     Net {
         host: Host,
@@ -150,10 +151,34 @@ impl NodeAddress {
     /// How far the address reaches. A DNS name counts as public; a user's own scheme as process-wide.
     #[must_use]
     pub fn scope(&self) -> Scope {
-        match &self.place {
-            Place::Net { host: Host::Ip(ip), .. } => Scope::of_ip(*ip),
-            Place::Net { .. } => Scope::Public,
-            Place::Memory | Place::Other { .. } => Scope::Process,
+        self.place.scope()
+    }
+
+    /// The address of `id` in a place.
+    pub(crate) fn new(id: NodeId, place: Place) -> Self {
+        Self { id, place }
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl Place {
+    /// The literal IP address, if there is one.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Net { host: Host::Ip(ip), .. } => Some(*ip),
+            Self::Net { .. } | Self::Memory | Self::Other { .. } => None,
+        }
+    }
+
+    /// As [`NodeAddress::scope`].
+    pub(crate) fn scope(&self) -> Scope {
+        match self {
+            Self::Net { host: Host::Ip(ip), .. } => Scope::of_ip(*ip),
+            Self::Net { .. } => Scope::Public,
+            Self::Memory | Self::Other { .. } => Scope::Process,
         }
     }
 }

@@ -10,9 +10,9 @@ pub struct Because {
     /// The rule that decided.
     pub rule: Rule,
     /// What was counted or measured, where the rule counts.
-    pub value: Option<u64>,
+    pub value: Option<i64>,
     /// What it was compared with. `None` beside a value if there is no limit.
-    pub threshold: Option<u64>,
+    pub threshold: Option<i64>,
     /// When the rule ceases to hold, if time alone ends it.
     pub until: Option<Instant>,
     /// When this was said.
@@ -122,7 +122,7 @@ impl Because {
 
     /// With what was counted and the limit it was compared with, if there is one.
     #[must_use]
-    pub fn with_count(mut self, value: u64, threshold: Option<u64>) -> Self {
+    pub fn with_count(mut self, value: i64, threshold: Option<i64>) -> Self {
         (self.value, self.threshold) = (Some(value), threshold);
         self
     }
@@ -144,7 +144,7 @@ impl Because {
 /// One sentence without a full stop, as `it said that it has no room; for another 2 min 59 s`.
 impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = |number: Option<u64>, none: &str| number.map_or(none.to_owned(), |n| n.to_string());
+        let number = |number: Option<i64>, none: &str| number.map_or(none.to_owned(), |n| n.to_string());
         let sentence = self.rule.sentence();
         let sentence = sentence.replace("{v}", &number(self.value, "some"));
         f.write_str(&sentence.replace("{t}", &number(self.threshold, "any number")))?;

@@ -4,23 +4,25 @@ use std::time::Instant;
 
 use super::PeerManager;
 use super::answer::{Admitted, PeerUpdate, Reject, Report};
+use super::arena::Key;
 use super::backoff::{Hold, HoldReason, later};
+use super::groups::Group;
 use super::manager::{Entry, Incoming};
-use super::order::{Class, Rank};
-use super::pools::{PoolName, Slot, Usage};
-use super::state::{Introduction, Live, Remote, Seat};
+use super::order::{Class, order_of};
+use super::pools::{Ground, PoolName, Slot};
+use super::seating::{Newcomer, Place};
+use super::state::{EvictReason, Introduction, Live, Peer, Remote, Seat};
 use crate::address::Endpoint;
 use crate::event::{Blame, Closed, DisconnectReason, Layer};
 use crate::id::{ConnId, Direction, NodeId};
 
 /// How an incoming connection would be admitted.
 struct Plan {
-    rank: Rank,
+    key: Option<Key>,
     seat: Seat,
     /// Whether it has no slot of its own and takes over that of the connection it replaces.
     inherits: bool,
-    stored: bool,
-    gives_way: Option<NodeId>,
+    gives_way: Option<Key>,
     endpoint: Endpoint,
 }
 
@@ -34,28 +36,48 @@ impl PeerManager {
     ///
     /// [`Reject`]; close the connection. There is nothing to report then.
     pub fn incoming(&mut self, endpoint: &Endpoint, now: Instant) -> Result<ConnId, Reject> {
+        let now = self.mature(now);
         let usage = &self.index.usage;
         if usage.handshakes >= self.config.max_inbound_handshakes {
             return Err(Reject::TooManyHandshakes);
         }
+        let group = self.check_endpoint(endpoint, now)?;
         let reserved = usage.inbound.has_room(self.config.max_inbound);
         if !reserved && !self.may_exceed() {
             return Err(Reject::TooManyPeers);
         }
-        self.mature(now);
         let conn = self.mint();
-        let incoming = Incoming { endpoint: endpoint.clone(), reserved };
+        let incoming = Incoming { endpoint: endpoint.clone(), reserved, group };
         self.index.usage.add(&incoming.usage());
+        self.index.groups.count_connected(group, Direction::Inbound, true);
+        self.index.groups.begin(group, now, self.config.groups.window);
         self.conns.insert(conn, Entry::Incoming(incoming));
         Ok(conn)
     }
 
+    /// Whether anybody may call from there; answers with the group of addresses that it counts towards.
+    fn check_endpoint(&self, endpoint: &Endpoint, now: Instant) -> Result<Option<Group>, Reject> {
+        let Some(ip) = endpoint.ip() else { return Ok(None) };
+        if self.bans.of_ip(ip).is_some() && self.config.unconditional.is_empty() {
+            return Err(Reject::Banned);
+        }
+        let limits = &self.config.groups;
+        let Some(group) = Group::of(ip, limits) else { return Ok(None) };
+        if !limits.max_inbound.is_above(self.index.groups.connected(group, Direction::Inbound)) {
+            return Err(Reject::GroupFull);
+        }
+        if !limits.max_handshakes.is_above(self.index.groups.begun(group, now, limits.window).0) {
+            return Err(Reject::GroupRate);
+        }
+        Ok(Some(group))
+    }
+
     /// An incoming connection ended before its peer was admitted.
     pub fn incoming_failed(&mut self, conn: ConnId, _closed: &Closed, now: Instant) -> Report {
-        let Some(usage) = self.incoming_usage(conn) else { return self.late() };
-        self.tick(now);
-        self.index.usage.subtract(&usage);
-        self.conns.remove(&conn);
+        self.mature(now);
+        if self.end_incoming(conn).is_none() {
+            return self.late();
+        }
         Report::Applied
     }
 
@@ -65,55 +87,78 @@ impl PeerManager {
     ///
     /// [`Reject`], after which the handshake still counts: close the connection and report `incoming_failed`.
     pub fn accepted(&mut self, conn: ConnId, id: NodeId, now: Instant) -> Result<Admitted, Reject> {
+        let now = self.mature(now);
         let plan = self.plan(conn, &id, now)?;
-        let now = self.tick(now);
-        if let Some(usage) = self.incoming_usage(conn) {
-            self.index.usage.subtract(&usage);
-        }
-        plan.gives_way.iter().for_each(|worst| self.forget(worst));
-        if !plan.stored {
-            self.store(id, plan.rank);
-        }
-        if let Some(victim) = plan.seat.victim.filter(|_| !plan.inherits) {
-            self.claim(&victim, conn, PoolName::Inbound, now);
-            self.doom_for_upgrade(&victim);
-        }
-        let claimant = self.peers.get(&id).and_then(|peer| peer.live()?.claimant);
-        let replaces = self.replace(&id, plan.inherits.then_some(conn));
-        self.connect(&id, plan.seat, Direction::Inbound, Remote::Endpoint(plan.endpoint), now);
+        self.end_incoming(conn);
+        plan.gives_way.into_iter().for_each(|worst| self.forget(worst));
+        let key = plan.key.unwrap_or_else(|| {
+            let order = order_of(&id, self.seed);
+            self.insert(Peer::new(id, order, &self.config))
+        });
         if plan.inherits {
-            self.update_live(&id, |live| live.claimant = claimant);
+            return Ok(self.inherit(key, plan, now));
         }
+        let Seat { slot, ground, victim, .. } = plan.seat;
+        self.claim(Place { slot, ground, victim }, conn, now);
+        if let Some(victim) = victim {
+            self.doom_for(victim, ground, key);
+        }
+        let replaces = self.replace(key, None);
+        self.connect(key, plan.seat, Direction::Inbound, Remote::Endpoint(plan.endpoint), now);
         Ok(Admitted { replaces })
+    }
+
+    /// Puts a connection in the place of the one it replaces, with the claims on that and of that.
+    fn inherit(&mut self, key: Key, plan: Plan, now: Instant) -> Admitted {
+        let claimant = self.peers.get(key).and_then(|peer| peer.live()?.claimant);
+        let replaces = self.replace(key, Some(plan.seat.conn));
+        self.connect(key, plan.seat, Direction::Inbound, Remote::Endpoint(plan.endpoint), now);
+        self.update_live(key, |live| live.claimant = claimant);
+        Admitted { replaces }
     }
 
     /// Sending to the peer works: makes it visible, unless it is about to be evicted.
     pub fn ready(&mut self, conn: ConnId, introduction: Introduction, now: Instant) -> Report {
-        let Some(id) = self.live_of(conn) else { return self.late() };
-        let Some(live) = self.peers.get(&id).and_then(|peer| peer.live().cloned()) else {
+        let now = self.mature(now);
+        let Some(key) = self.live_of(conn) else { return self.late() };
+        let Some(live) = self.peers.get(key).and_then(|peer| peer.live().cloned()) else {
             return self.late();
         };
         if live.up {
             return self.late();
         }
-        self.tick(now);
-        // A peer that came so far is of our network.
-        if self.update(&id, |peer| std::mem::take(&mut peer.incompatible)) == Some(true) {
-            self.touch(&id);
+        let offers = self.offers_mask(|wants| wants.is_met_by(&introduction));
+        let changed = self.update(key, |peer| {
+            // A peer that came so far is of our network.
+            let forgiven = std::mem::take(&mut peer.incompatible);
+            peer.standing_mut().offers.replace(offers) != Some(offers) || forgiven
+        });
+        if changed == Some(true) {
+            self.touch(key);
         }
         if live.doom.is_some() {
             return Report::Applied;
         }
-        self.update_live(&id, |live| live.up = true);
+        let seeds = &self.config.seeds;
+        let stay = (later(now, seeds.stay), EvictReason::SeedDone);
+        self.update(key, |peer| {
+            let asked = peer.roles.seed && live.direction == Direction::Outbound;
+            let Some(live) = peer.live_mut() else { return };
+            live.up = true;
+            if asked {
+                live.leaves = Some(live.leaves.map_or(stay, |leaves| leaves.min(stay)));
+            }
+        });
         let Live { direction, remote, .. } = live;
+        let Some(peer) = self.peers.get(key).map(|peer| peer.id) else { return Report::Applied };
         let Introduction { channels, services, capabilities } = introduction;
-        self.emit(PeerUpdate::Up { peer: id, conn, direction, channels, services, capabilities, remote });
+        self.emit(PeerUpdate::Up { peer, conn, direction, channels, services, capabilities, remote });
         Report::Applied
     }
 
-    pub(super) fn live_of(&self, conn: ConnId) -> Option<NodeId> {
+    pub(super) fn live_of(&self, conn: ConnId) -> Option<Key> {
         match self.conns.get(&conn) {
-            Some(Entry::Live(id)) => Some(*id),
+            Some(Entry::Live(key)) => Some(*key),
             _ => None,
         }
     }
@@ -122,8 +167,13 @@ impl PeerManager {
     ///
     /// Between two connections of opposite directions, the one dialled by the greater identity wins. Both sides
     /// compute the same.
-    pub(super) fn may_connect(&self, id: &NodeId, direction: Direction) -> Result<(), Reject> {
-        let Some(live) = self.peers.get(id).and_then(|peer| peer.live()) else { return Ok(()) };
+    pub(super) fn may_connect(
+        &self,
+        id: &NodeId,
+        live: Option<&Live>,
+        direction: Direction,
+    ) -> Result<(), Reject> {
+        let Some(live) = live else { return Ok(()) };
         if let Some(doom) = &live.doom {
             return Err(Reject::Evicting(doom.closed.reason));
         }
@@ -138,23 +188,28 @@ impl PeerManager {
     }
 
     /// Takes the connection to a peer away for another one. If that inherits the slot, it inherits the upgrade, too.
-    pub(super) fn replace(&mut self, id: &NodeId, heir: Option<ConnId>) -> Option<ConnId> {
-        let old = self.peers.get(id)?.live()?.clone();
+    pub(super) fn replace(&mut self, key: Key, heir: Option<ConnId>) -> Option<ConnId> {
+        let peer = self.peers.get(key)?;
+        let (id, old) = (peer.id, peer.live()?.clone());
         let conn = old.seat.conn;
         self.conns.remove(&conn);
-        let hold = Hold { until: self.now, why: HoldReason::Cooldown };
-        self.update(id, |peer| peer.end_live(hold));
+        let (now, hold) = (self.now, Hold { until: self.now, why: HoldReason::Cooldown });
+        self.update(key, |peer| {
+            peer.standing_mut().settle_uptime(old.since, now);
+            peer.end_live(hold);
+        });
+        self.touch(key);
         match (heir, old.seat.victim) {
             (None, _) => self.unlink(old.seat, old.claimant),
             (Some(heir), Some(victim)) => {
-                self.update_live(&victim, |live| live.claimant = Some(heir));
+                self.update_live(victim, |live| live.claimant = Some(heir));
             }
             (Some(_), None) => {}
         }
         if old.up {
             let reason = DisconnectReason::AlreadyConnected;
             let closed = Closed::local(Layer::PeerManager, Blame::Nobody, reason, "replaced");
-            self.emit(PeerUpdate::Down { peer: *id, conn, closed });
+            self.emit(PeerUpdate::Down { peer: id, conn, closed });
         }
         Some(conn)
     }
@@ -162,7 +217,7 @@ impl PeerManager {
     /// Puts an admitted connection in place.
     pub(super) fn connect(
         &mut self,
-        id: &NodeId,
+        key: Key,
         seat: Seat,
         direction: Direction,
         remote: Remote,
@@ -170,10 +225,27 @@ impl PeerManager {
     ) {
         let min_age = self.config.upgrade_min_age;
         let young_until = (!min_age.is_zero()).then(|| later(now, min_age));
-        let live =
-            Live { seat, direction, remote, since: now, young_until, up: false, claimant: None, doom: None };
-        self.conns.insert(seat.conn, Entry::Live(*id));
-        self.update(id, |peer| peer.connect(live));
+        let leaves = self.config.seeds.mode.map(|stay| (later(now, stay), EvictReason::SeedMode));
+        self.conns.insert(seat.conn, Entry::Live(key));
+        self.unpark(key);
+        self.update(key, |peer| {
+            // From now on its time counts.
+            peer.standing_mut();
+            let leaves = leaves.filter(|_| !peer.roles.protected);
+            let (up, claimant, doom) = (false, None, None);
+            let since = now;
+            peer.connect(Live { seat, direction, remote, since, young_until, leaves, up, claimant, doom });
+        });
+        self.regrade(key);
+    }
+
+    /// Ends a handshake; answers what it was.
+    fn end_incoming(&mut self, conn: ConnId) -> Option<Incoming> {
+        let Some(Entry::Incoming(incoming)) = self.conns.get(&conn).cloned() else { return None };
+        self.index.usage.subtract(&incoming.usage());
+        self.index.groups.count_connected(incoming.group, Direction::Inbound, false);
+        self.conns.remove(&conn);
+        Some(incoming)
     }
 
     fn may_exceed(&self) -> bool {
@@ -183,13 +255,6 @@ impl PeerManager {
             && (upgradable || !self.config.unconditional.is_empty())
     }
 
-    fn incoming_usage(&self, conn: ConnId) -> Option<Usage> {
-        match self.conns.get(&conn) {
-            Some(Entry::Incoming(incoming)) => Some(incoming.usage()),
-            _ => None,
-        }
-    }
-
     fn plan(&self, conn: ConnId, id: &NodeId, now: Instant) -> Result<Plan, Reject> {
         let Some(Entry::Incoming(incoming)) = self.conns.get(&conn) else {
             return Err(Reject::UnknownConnection);
@@ -197,43 +262,46 @@ impl PeerManager {
         if *id == self.config.self_id {
             return Err(Reject::SelfConnection);
         }
-        self.may_connect(id, Direction::Inbound)?;
-        let known = self.peers.get(id);
-        let rank = known.map_or_else(|| Rank::of(id, &self.config, self.seed), |peer| peer.rank);
-        let (slot, victim, inherits) = self.place(incoming, id, rank, now.max(self.now))?;
-        let stored = known.is_some();
-        let gives_way = if stored { None } else { self.stranger_to_give_up()? };
-        let seat = Seat { conn, slot, victim };
-        Ok(Plan { rank, seat, inherits, stored, gives_way, endpoint: incoming.endpoint.clone() })
+        if self.is_banned(id, incoming.endpoint.ip()) {
+            return Err(Reject::Banned);
+        }
+        let order = order_of(id, self.seed);
+        let key = self.find_ordered(id, order);
+        let known = key.and_then(|key| self.peers.get(key));
+        let live = known.and_then(Peer::live);
+        self.may_connect(id, live, Direction::Inbound)?;
+        let newcomer = match known {
+            Some(peer) => Newcomer::of(peer),
+            None => Newcomer::of(&Peer::new(*id, order, &self.config)),
+        };
+        let (place, inherits) = self.place(incoming, newcomer, live, now)?;
+        let gives_way =
+            if known.is_some() { None } else { self.stranger_to_give_up().ok_or(Reject::StoreFull)? };
+        let group = incoming.group.filter(|_| place.slot != Slot::Unconditional);
+        let seat = Seat { conn, slot: place.slot, ground: place.ground, victim: place.victim, group };
+        Ok(Plan { key, seat, inherits, gives_way, endpoint: incoming.endpoint.clone() })
     }
 
-    /// The slot for an incoming connection, the peer whose place it takes, and whether it inherits both.
+    /// The place for an incoming connection, and whether it inherits that of the connection it replaces.
     fn place(
         &self,
         incoming: &Incoming,
-        id: &NodeId,
-        rank: Rank,
+        newcomer: Newcomer,
+        old: Option<&Live>,
         now: Instant,
-    ) -> Result<(Slot, Option<NodeId>, bool), Reject> {
+    ) -> Result<(Place, bool), Reject> {
         let pool = PoolName::Inbound;
-        if rank.merit.class == Class::Unconditional {
-            return Ok((Slot::Unconditional, None, false));
+        let (usage, limit) = (self.index.usage.inbound, self.config.max_inbound);
+        let unconditional = newcomer.merit.class == Class::Unconditional;
+        let over = incoming.reserved && usage.is_over(limit);
+        if !unconditional && (incoming.reserved || usage.has_room(limit)) && !over {
+            let slot = Slot::Limited(pool);
+            return Ok((Place { slot, ground: Ground::Free, victim: None }, false));
         }
-        if incoming.reserved || self.index.usage.inbound.has_room(self.config.max_inbound) {
-            return Ok((Slot::Limited(pool), None, false));
+        if !unconditional && let Some(Live { seat, .. }) = old {
+            return Ok((Place { slot: seat.slot, ground: seat.ground, victim: seat.victim }, true));
         }
-        if let Some(old) = self.peers.get(id).and_then(|peer| peer.live()) {
-            return Ok((old.seat.slot, old.seat.victim, true));
-        }
-        let (slot, victim) = self.seat_for(rank, pool, now).ok_or(Reject::TooManyPeers)?;
-        Ok((slot, victim, false))
-    }
-
-    /// Whom a full store drops for somebody who is connected: the worst idle peer, whoever that is.
-    fn stranger_to_give_up(&self) -> Result<Option<NodeId>, Reject> {
-        if self.peers.len() < self.config.max_peers {
-            return Ok(None);
-        }
-        self.index.prunable.first().map(|worst| Some(worst.3)).ok_or(Reject::StoreFull)
+        let place = self.place_for(newcomer, pool, now).filter(|_| unconditional || !over);
+        Ok((place.ok_or(Reject::TooManyPeers)?, false))
     }
 }

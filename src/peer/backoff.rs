@@ -97,10 +97,16 @@ impl Backoff<'_> {
         if hold.until < cooldown.until { cooldown } else { hold }
     }
 
-    /// The hold of a peer that the store remembers as incompatible. Wall time passed since is unknown, so it
-    /// begins anew.
-    pub(super) fn restored(&self, peer: &NodeId, failures: u32, now: Instant) -> Hold {
-        Hold { until: later(now, self.incompatible(peer, failures)), why: HoldReason::Incompatible }
+    /// The longest hold that the policy gives for this reason: what a store says is believed no further.
+    pub(super) fn longest(&self, peer: &NodeId, failures: u32, why: HoldReason) -> Duration {
+        match why {
+            HoldReason::Cooldown => self.config.cooldown,
+            HoldReason::Backoff => self.exponential(peer, failures.max(1)),
+            HoldReason::Busy => self.exponential(peer, failures.max(1)).max(self.busy(peer, failures)),
+            HoldReason::Incompatible => self.incompatible(peer, failures),
+            HoldReason::Ourselves => self.exponential(peer, 1),
+            HoldReason::SeedRest => self.config.seeds.rest.max(self.config.cooldown),
+        }
     }
 
     /// `min * 2^(failures - 1)`, capped, plus jitter.

@@ -1,6 +1,6 @@
 //! What misbehaviour weighs, and how it is forgiven.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::config::{ConfigError, MAX_DURATION};
 use crate::event::{GoodAct, Misbehaviour};
@@ -181,40 +181,5 @@ impl BehaviourConfig {
             return Err(ConfigError::Unordered { field: "behaviour.latency_levels" });
         }
         Ok(())
-    }
-}
-
-/// A peer's points, as they were at an instant. Nothing ticks: whoever looks works out the halvings since.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Score {
-    points: u32,
-    /// When it was last halved, or else its first point was given; `None` only without points.
-    since: Option<Instant>,
-}
-
-impl Score {
-    /// The points left at `now`.
-    pub(super) fn at(self, now: Instant, halves_every: Duration) -> u32 {
-        self.decayed(now, halves_every).points
-    }
-
-    /// Adds points to those left at `now`, and says how many there are then. It stops at the greatest number.
-    pub(super) fn add(&mut self, points: u32, now: Instant, halves_every: Duration) -> u32 {
-        let left = self.decayed(now, halves_every);
-        let points = left.points.saturating_add(points);
-        *self = Self { points, since: left.since.or(Some(now)).filter(|_| points > 0) };
-        points
-    }
-
-    /// Halving n times at once is the same as one by one, so it does not matter who looks when.
-    fn decayed(self, now: Instant, halves_every: Duration) -> Self {
-        let Some(since) = self.since else { return self };
-        let passed = now.saturating_duration_since(since).as_nanos();
-        // A `halves_every` of zero is refused by the configuration.
-        let halvings = u32::try_from(passed / halves_every.as_nanos().max(1)).unwrap_or(u32::MAX);
-        match self.points.checked_shr(halvings).unwrap_or(0) {
-            0 => Self::default(),
-            points => Self { points, since: since.checked_add(halves_every * halvings) },
-        }
     }
 }

@@ -4,13 +4,34 @@ use std::time::Instant;
 
 use super::PeerManager;
 use super::answer::{Admitted, Dial, Reject, Report};
-use super::backoff::{Verdict, later};
+use super::arena::Key;
+use super::backoff::Verdict;
+use super::groups::Group;
 use super::manager::Entry;
-use super::order::{Class, Rank};
-use super::pools::{PoolName, Slot};
+use super::pools::{Ground, PoolName, Slot};
+use super::seating::{Newcomer, Place};
 use super::state::{Attempt, Remote, Seat, State};
-use crate::event::{Because, Closed, Rule};
-use crate::id::{ConnId, Direction, NodeId};
+use crate::event::Closed;
+use crate::id::{ConnId, Direction};
+
+/// How many peers that cannot be dialled one call parks, at most. What is left is parked by the next call, which
+/// `next_wakeup` asks for at once.
+const MAX_PARKED: usize = 1024;
+
+/// A line of peers that wait to be dialled.
+#[derive(Debug, Clone, Copy)]
+enum Line {
+    Due,
+    Offering(usize),
+    Seeds,
+}
+
+/// Whom to dial, and where.
+struct Choice {
+    key: Key,
+    address: usize,
+    place: Place,
+}
 
 impl PeerManager {
     /// Takes the next dial to make, and reserves its slot. Call it until it answers `None`.
@@ -22,71 +43,136 @@ impl PeerManager {
         if self.index.usage.dials >= self.config.max_dials_in_flight {
             return None;
         }
-        let &(rank, id) = self.index.due.last()?;
-        let (slot, victim) = self.seat_for(rank, PoolName::Outbound, now)?;
-        let address = self.peers.get(&id)?.next_address()?.clone();
+        let Choice { key, address, place } = self.choose(now)?;
+        let peer = self.peers.get(key)?;
+        let address = peer.address_at(address)?;
+        let because = self.because_dialled(peer, place, now);
         let conn = self.mint();
-        let seat = Seat { conn, slot, victim };
-        if let Some(victim) = victim {
-            self.claim(&victim, conn, PoolName::Outbound, now);
-        }
-        self.conns.insert(conn, Entry::Dial(id));
-        self.update(&id, |peer| {
-            peer.state = State::Dialing(Attempt { seat, address: address.clone() });
-        });
-        let because = Because::new(Rule::FreeSlot, now);
+        self.claim(place, conn, now);
+        self.conns.insert(conn, Entry::Dial(key));
+        let ip = address.place().ip().filter(|_| place.slot != Slot::Unconditional);
+        let group = ip.and_then(|ip| Group::of(ip, &self.config.groups));
+        let seat = Seat { conn, slot: place.slot, ground: place.ground, victim: place.victim, group };
+        let attempt = Attempt { seat, address: address.clone() };
+        self.update(key, |peer| peer.state = State::Dialing(Box::new(attempt)));
         Some(Dial { conn, address, because })
+    }
+
+    /// Whether somebody waits who would have a place, as far as can be told without parking anybody.
+    pub(super) fn has_dial(&self) -> bool {
+        let offering =
+            (0..self.config.quotas.len()).filter(|quota| self.is_short(*quota)).map(Line::Offering);
+        let lines = offering.chain([Line::Due]);
+        let head = |line| self.head(line).and_then(|key| self.outbound_place(line, key, self.now));
+        lines.into_iter().any(|line| head(line).is_some())
+            || (self.index.due.is_empty() && head(Line::Seeds).is_some())
+    }
+
+    fn choose(&mut self, now: Instant) -> Option<Choice> {
+        let mut budget = MAX_PARKED;
+        for quota in 0..self.config.quotas.len() {
+            if self.is_short(quota)
+                && let Some((key, address)) = self.next_in(Line::Offering(quota), &mut budget)
+                && let Some(place) = self.outbound_place(Line::Offering(quota), key, now)
+            {
+                return Some(Choice { key, address, place });
+            }
+        }
+        let due = self.next_in(Line::Due, &mut budget).map(|next| (Line::Due, next));
+        let seed = |manager: &mut Self, budget: &mut usize| {
+            let nobody = manager.index.due.is_empty();
+            nobody.then(|| manager.next_in(Line::Seeds, budget)).flatten().map(|next| (Line::Seeds, next))
+        };
+        let (line, (key, address)) = due.or_else(|| seed(self, &mut budget))?;
+        let place = self.outbound_place(line, key, now)?;
+        Some(Choice { key, address, place })
+    }
+
+    fn outbound_place(&self, line: Line, key: Key, now: Instant) -> Option<Place> {
+        let place = self.place_for(Newcomer::of(self.peers.get(key)?), PoolName::Outbound, now)?;
+        let free = place.victim.is_none();
+        Some(place).filter(|_| free || !matches!(line, Line::Seeds))
+    }
+
+    /// The first of a line that can be dialled, with the place of the address among its addresses. Whoever stands before it is
+    /// parked.
+    fn next_in(&mut self, line: Line, budget: &mut usize) -> Option<(Key, usize)> {
+        while *budget > 0 {
+            let key = self.head(line)?;
+            match self.dialable(self.peers.get(key)?) {
+                Ok(address) => return Some((key, address)),
+                Err(blockers) => self.park(key, blockers),
+            }
+            *budget -= 1;
+        }
+        None
+    }
+
+    fn head(&self, line: Line) -> Option<Key> {
+        let line = match line {
+            Line::Due => &self.index.due,
+            Line::Offering(quota) => self.index.offering.get(quota)?,
+            Line::Seeds => &self.index.seeds,
+        };
+        line.last().map(|(_, key)| *key)
     }
 
     /// A dial became a connection to the peer that its address names: admits it.
     ///
-    /// It never fails for lack of room, since the dial had reserved its slot.
+    /// A dial has reserved its slot; it fails for lack of room only if a limit was lowered meanwhile, or if whoever
+    /// was to go for it may not be evicted any more.
     ///
     /// # Errors
     ///
     /// [`Reject`], after which the dial is still in flight: close it and report `dial_failed`.
     pub fn dialed(&mut self, conn: ConnId, now: Instant) -> Result<Admitted, Reject> {
-        let id = self.dial_of(conn).ok_or(Reject::UnknownConnection)?;
-        self.may_connect(&id, Direction::Outbound)?;
-        let now = self.tick(now);
-        let Some(attempt) = self.peers.get(&id).and_then(|peer| peer.dial().cloned()) else {
-            return Err(Reject::UnknownConnection);
-        };
-        let victim = self.settle_upgrade(&id, attempt.seat);
+        let now = self.mature(now);
+        let key = self.dial_of(conn).ok_or(Reject::UnknownConnection)?;
+        let peer = self.peers.get(key).ok_or(Reject::UnknownConnection)?;
+        let attempt = peer.dial().cloned().ok_or(Reject::UnknownConnection)?;
+        if self.is_banned(&peer.id, attempt.address.place().ip()) {
+            return Err(Reject::Banned);
+        }
+        self.may_connect(&peer.id, peer.live(), Direction::Outbound)?;
+        let victim = self.settled_victim(key, attempt.seat)?;
+        if attempt.seat.victim != victim {
+            self.unlink(attempt.seat, None);
+            victim.map(|victim| self.update_live(victim, |live| live.claimant = Some(conn)));
+        }
+        if let Some(victim) = victim {
+            self.doom_for(victim, attempt.seat.ground, key);
+        }
         let seat = Seat { victim, ..attempt.seat };
-        let replaces = self.replace(&id, None);
-        self.connect(&id, seat, Direction::Outbound, Remote::Address(attempt.address), now);
+        let replaces = self.replace(key, None);
+        self.connect(key, seat, Direction::Outbound, Remote::Address(attempt.address), now);
         Ok(Admitted { replaces })
     }
 
     /// A dial failed, or its connection was rejected.
     pub fn dial_failed(&mut self, conn: ConnId, closed: &Closed, now: Instant) -> Report {
-        let Some(id) = self.dial_of(conn) else { return self.late() };
-        let now = self.tick(now);
-        let Some(attempt) = self.peers.get(&id).and_then(|peer| peer.dial().cloned()) else {
+        let now = self.mature(now);
+        let Some(key) = self.dial_of(conn) else { return self.late() };
+        let Some(attempt) = self.peers.get(key).and_then(|peer| peer.dial().cloned()) else {
             return self.late();
         };
         self.conns.remove(&conn);
-        if self.peers.get(&id).is_some_and(|peer| peer.live().is_some()) {
+        if self.peers.get(key).is_some_and(|peer| peer.live().is_some()) {
             // It is connected all the same: whatever befell the second attempt says nothing against it.
-            self.update(&id, |peer| peer.end_dial(None));
+            self.update(key, |peer| peer.end_dial(None));
         } else {
-            self.charge_dial(&id, &attempt, closed, now);
+            self.charge_dial(key, &attempt, closed, now);
         }
         self.unlink(attempt.seat, None);
-        self.forget_if_hopeless(&id);
+        self.forget_if_hopeless(key);
         Report::Applied
     }
 
-    fn charge_dial(&mut self, id: &NodeId, attempt: &Attempt, closed: &Closed, now: Instant) {
+    fn charge_dial(&mut self, key: Key, attempt: &Attempt, closed: &Closed, now: Instant) {
         let verdict = Verdict::of(closed);
-        let Some(peer) = self.peers.get(id) else { return };
-        let mut failures = peer.failures;
-        if verdict != Verdict::Innocent {
-            failures = failures.saturating_add(1);
-        }
-        let hold = self.backoff().after_dial(id, verdict, failures, now);
-        self.update(id, |peer| {
+        let Some(peer) = self.peers.get(key) else { return };
+        let failures = peer.failures.saturating_add(u32::from(verdict != Verdict::Innocent));
+        let hold = self.backoff().after_dial(&peer.id, verdict, failures, now);
+        self.update(key, |peer| {
             let untried = verdict == Verdict::Failure && peer.charge_address(&attempt.address);
             peer.incompatible |= verdict == Verdict::Incompatible;
             if !untried {
@@ -94,67 +180,48 @@ impl PeerManager {
             }
             peer.end_dial((!untried).then_some(hold));
         });
-        self.touch(id);
+        self.touch(key);
     }
 
-    pub(super) fn dial_of(&self, conn: ConnId) -> Option<NodeId> {
+    pub(super) fn dial_of(&self, conn: ConnId) -> Option<Key> {
         match self.conns.get(&conn) {
-            Some(Entry::Dial(id)) => Some(*id),
+            Some(Entry::Dial(key)) => Some(*key),
             _ => None,
         }
     }
 
-    /// Where a newcomer of this rank would sit: a free slot, or that of somebody worse.
-    pub(super) fn seat_for(
-        &self,
-        rank: Rank,
-        pool: PoolName,
-        now: Instant,
-    ) -> Option<(Slot, Option<NodeId>)> {
-        if rank.merit.class == Class::Unconditional {
-            return Some((Slot::Unconditional, None));
-        }
-        let usage = self.index.usage.pool(pool);
-        if usage.has_room(self.config.limit(pool)) {
-            return Some((Slot::Limited(pool), None));
-        }
-        let (worst, victim) = self.index.candidates(pool).victims.first()?;
-        let allowed = usage.upgrades < self.config.upgrade_slots
-            && self.next_upgrade[pool as usize].is_none_or(|at| at <= now)
-            && worst.merit < rank.merit;
-        allowed.then_some((Slot::Limited(pool), Some(*victim)))
-    }
-
-    /// Marks a victim as claimed, and charges the rate limit.
-    pub(super) fn claim(&mut self, victim: &NodeId, by: ConnId, pool: PoolName, now: Instant) {
-        self.next_upgrade[pool as usize] = Some(later(now, self.config.upgrade_interval));
-        self.update_live(victim, |live| live.claimant = Some(by));
-    }
-
     /// Decides, now that the newcomer is there, whose place it takes: nobody's if a slot came free, else that of
-    /// the worst. Answers with the victim, doomed.
-    fn settle_upgrade(&mut self, id: &NodeId, seat: Seat) -> Option<NodeId> {
-        let claimed = seat.victim?;
-        let pool = seat.slot.pool()?;
-        if self.index.usage.pool(pool).fits_without_upgrade(self.config.limit(pool)) {
-            self.unlink(seat, None);
-            return None;
+    /// whom it claimed, or of somebody still worse.
+    fn settled_victim(&self, key: Key, seat: Seat) -> Result<Option<Key>, Reject> {
+        let Some(pool) = seat.slot.pool() else { return Ok(None) };
+        let (usage, limit) = (self.index.usage.pool(pool), self.config.limit(pool));
+        if usage.is_over(limit) {
+            return Err(Reject::TooManyPeers);
         }
-        let victim = self.worse_victim(id, &claimed, pool).unwrap_or(claimed);
-        if victim != claimed {
-            self.unlink(seat, None);
-            self.update_live(&victim, |live| live.claimant = Some(seat.conn));
+        let Some(claimed) = seat.victim else { return Ok(None) };
+        if usage.has_room(limit) {
+            return Ok(None);
         }
-        self.doom_for_upgrade(&victim);
-        Some(victim)
+        let Some(victim) = self.peers.get(claimed) else { return Ok(None) };
+        if victim.live().is_some_and(|live| live.doom.is_some()) {
+            return Ok(Some(claimed));
+        }
+        let worst = self.worst_of(pool);
+        if victim.roles.protected {
+            let newcomer = self.peers.get(key).map(|peer| peer.rank.merit);
+            let outranks =
+                |merit| newcomer.is_some_and(|new| new.outranks(merit, self.config.upgrade_margin));
+            let worst = worst.filter(|(merit, _)| outranks(*merit));
+            return worst.map(|(_, worst)| Some(worst)).ok_or(Reject::TooManyPeers);
+        }
+        let rank = |key| self.peers.get(key).map(|peer| peer.rank);
+        let worse = worst.map(|(_, worst)| worst).filter(|worst| rank(*worst) < rank(claimed));
+        Ok(Some(worse.unwrap_or(claimed)))
     }
 
-    /// Somebody worse than the victim claimed, unless that one is doomed already.
-    fn worse_victim(&self, id: &NodeId, claimed: &NodeId, pool: PoolName) -> Option<NodeId> {
-        let claimed = self.peers.get(claimed)?;
-        let newcomer = self.peers.get(id)?;
-        let (worst, victim) = self.index.candidates(pool).victims.first()?;
-        let spared = claimed.live().is_some_and(|live| live.doom.is_none());
-        (spared && *worst < claimed.rank && worst.merit < newcomer.rank.merit).then_some(*victim)
+    /// Orders the eviction of whoever gives way to a newcomer.
+    pub(super) fn doom_for(&mut self, victim: Key, ground: Ground, newcomer: Key) {
+        let because = self.because_displaced(victim, ground, newcomer);
+        self.doom(victim, ground.evicts(), super::leaving::displaced(ground.evicts()), because);
     }
 }

@@ -2,21 +2,27 @@
 //!
 //! 1. Every epoch stands for one dial, handshake or connection; no peer is connected and dialled, but for an
 //!    incoming connection while its dial is in flight.
-//! 2. Pools, dials and handshakes keep their limits.
+//! 2. No more connections stay than their pool's limit allows; dials and handshakes keep their limits.
 //! 3. Whatever is connected, or to be evicted, is a live connection.
 //! 4. Each upgrade has one claimant and one connected victim.
 //! 6. This node itself is not stored, so it is never dialled.
-//! 7. The store and each list of addresses keep their bounds.
+//! 7. The store, the bans and each list of addresses keep their bounds.
 //! 8. Indexes and counts equal what the peers alone give.
 //!
 //! Laws 5 and 9 to 12 are about sequences of calls: the model test holds the manager to them.
 
+use std::collections::BTreeMap;
+
 use super::PeerManager;
+use super::arena::Key;
+use super::groups::Group;
 use super::index::{Index, Keys};
 use super::manager::Entry;
+use super::parking::parked_keys;
 use super::pools::PoolName;
+use super::record::Source;
 use super::state::{Live, Peer, Seat, State};
-use crate::id::ConnId;
+use crate::id::{ConnId, Direction, NodeId};
 
 /// A law is broken: a fault of this crate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,27 +51,41 @@ impl PeerManager {
         for (conn, entry) in &self.conns {
             self.check_entry(*conn, entry)?;
         }
-        self.peers.values().try_for_each(|peer| self.check_peer(peer))
+        self.peers.iter().try_for_each(|(key, peer)| self.check_peer(key, peer))
     }
 
     fn check_index(&self) -> Result<(), InvariantViolation> {
         let mut fresh = Index::default();
-        for peer in self.peers.values() {
-            fresh.change(&Keys::default(), &Keys::of(peer));
+        for (key, peer) in self.peers.iter() {
+            fresh.change(&Keys::default(), &Keys::of(key, peer));
+            fresh.parked.extend(parked_keys(key, peer));
+            for known in &peer.addresses {
+                let group = known.place.ip().and_then(|ip| Group::of(ip, &self.config.groups));
+                fresh.groups.count_stored(group, true);
+            }
         }
         for entry in self.conns.values() {
             if let Entry::Incoming(incoming) = entry {
                 fresh.usage.add(&incoming.usage());
+                fresh.groups.count_connected(incoming.group, Direction::Inbound, true);
             }
         }
+        law(8, fresh.groups.agrees(&self.index.groups), || "the counts of groups are wrong".into())?;
+        fresh.groups.clone_from(&self.index.groups);
         law(8, fresh == self.index, || format!("the index is {:?}, not {fresh:?}", self.index))
     }
 
     fn check_pools(&self) -> Result<(), InvariantViolation> {
         let usage = &self.index.usage;
         for pool in [PoolName::Outbound, PoolName::Inbound] {
-            let lawful = usage.pool(pool).is_lawful(self.config.limit(pool), self.config.upgrade_slots);
-            law(2, lawful, || format!("{pool:?}: {:?}", usage.pool(pool)))?;
+            let staying = self
+                .live_peers()
+                .filter(|(_, _, live)| live.seat.slot.pool() == Some(pool) && live.doom.is_none());
+            let staying = staying.count();
+            let within = self.config.limit(pool).number().is_none_or(|limit| staying <= limit);
+            law(2, within, || format!("{pool:?}: {staying} connections stay"))?;
+            let upgrades = usage.pool(pool).upgrades;
+            law(2, upgrades <= self.most_upgrade_slots, || format!("{pool:?}: {upgrades} upgrades"))?;
         }
         law(2, usage.dials <= self.config.max_dials_in_flight, || format!("{} dials", usage.dials))?;
         let handshakes = usage.handshakes <= self.config.max_inbound_handshakes
@@ -75,41 +95,50 @@ impl PeerManager {
 
     fn check_store(&self) -> Result<(), InvariantViolation> {
         law(7, self.peers.len() <= self.config.max_peers, || format!("{} peers", self.peers.len()))?;
-        law(6, !self.peers.contains_key(&self.config.self_id), || "this node is stored".into())
+        law(6, !self.knows(&self.config.self_id), || "this node is stored".into())?;
+        law(7, self.bans.len() <= self.config.max_bans, || format!("{} bans", self.bans.len()))?;
+        let mut told: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for known in self.peers.values().flat_map(|peer| &peer.addresses) {
+            if let Source::Gossip { from } = self.sources.source(known.source) {
+                *told.entry(from).or_default() += 1;
+            }
+        }
+        let counted: BTreeMap<NodeId, usize> = self.sources.counts().collect();
+        law(8, counted == told, || format!("sources told {told:?}, not {counted:?}"))
     }
 
     /// Every epoch stands for what its peer says.
     fn check_entry(&self, conn: ConnId, entry: &Entry) -> Result<(), InvariantViolation> {
         let found = match entry {
             Entry::Incoming(_) => true,
-            Entry::Dial(id) => {
-                self.peers.get(id).and_then(Peer::dial).is_some_and(|dial| dial.seat.conn == conn)
+            Entry::Dial(key) => {
+                self.peers.get(*key).and_then(Peer::dial).is_some_and(|dial| dial.seat.conn == conn)
             }
-            Entry::Live(id) => {
-                self.peers.get(id).and_then(Peer::live).is_some_and(|live| live.seat.conn == conn)
+            Entry::Live(key) => {
+                self.peers.get(*key).and_then(Peer::live).is_some_and(|live| live.seat.conn == conn)
             }
         };
         let minted = conn.as_u64() <= self.last_conn;
         law(1, found && minted, || format!("{conn} stands for nothing: {entry:?}"))
     }
 
-    fn check_peer(&self, peer: &Peer) -> Result<(), InvariantViolation> {
+    fn check_peer(&self, key: Key, peer: &Peer) -> Result<(), InvariantViolation> {
         let bounded = peer.addresses.len() <= self.config.max_addresses_per_peer;
-        let own = peer.addresses.iter().all(|known| known.address.id() == peer.id);
-        law(7, bounded && own, || format!("addresses of {:?}", peer.id))?;
+        law(7, bounded, || format!("addresses of {:?}", peer.id))?;
+        law(8, self.find(&peer.id) == Some(key), || format!("{:?} is not found", peer.id))?;
         if let Some(dial) = peer.dial() {
-            let known = self.conns.get(&dial.seat.conn) == Some(&Entry::Dial(peer.id));
+            let known = self.conns.get(&dial.seat.conn) == Some(&Entry::Dial(key));
             law(1, known, || format!("{} is no dial", dial.seat.conn))?;
             self.check_claim(dial.seat)?;
         }
         if let Some(live) = peer.live() {
-            let known = self.conns.get(&live.seat.conn) == Some(&Entry::Live(peer.id));
+            let known = self.conns.get(&live.seat.conn) == Some(&Entry::Live(key));
             law(3, known, || format!("{} is no connection", live.seat.conn))?;
             self.check_claim(live.seat)?;
-            self.check_victim(peer, live)?;
+            self.check_victim(key, peer, live)?;
         }
         if let State::Connected { live, dial: Some(dial) } = &peer.state {
-            let stated = live.direction == crate::id::Direction::Inbound && live.seat.conn != dial.seat.conn;
+            let stated = live.direction == Direction::Inbound && live.seat.conn != dial.seat.conn;
             law(1, stated, || format!("{:?} is connected and dialled", peer.id))?;
         }
         Ok(())
@@ -118,20 +147,20 @@ impl PeerManager {
     /// Whose place a seat takes, that one knows it.
     fn check_claim(&self, seat: Seat) -> Result<(), InvariantViolation> {
         let Some(victim) = seat.victim else { return Ok(()) };
-        let live = self.peers.get(&victim).and_then(Peer::live);
+        let live = self.peers.get(victim).and_then(Peer::live);
         let mutual = live.is_some_and(|live| live.claimant == Some(seat.conn) && live.seat.slot == seat.slot);
         law(4, mutual, || format!("{} claims {victim:?}, which is not so", seat.conn))
     }
 
     /// Who takes the place of a connection still means to.
-    fn check_victim(&self, peer: &Peer, live: &Live) -> Result<(), InvariantViolation> {
+    fn check_victim(&self, key: Key, peer: &Peer, live: &Live) -> Result<(), InvariantViolation> {
         let Some(claimant) = live.claimant else { return Ok(()) };
         let by = match self.conns.get(&claimant) {
-            Some(Entry::Dial(id) | Entry::Live(id)) => self.peers.get(id).cloned(),
+            Some(Entry::Dial(by) | Entry::Live(by)) => self.peers.get(*by).cloned(),
             _ => None,
         };
         let seat = by.and_then(|mut by| by.seat_mut(claimant).copied());
-        let mutual = seat.is_some_and(|seat| seat.victim == Some(peer.id));
-        law(4, mutual && !peer.protected, || format!("{:?} is claimed by nobody", peer.id))
+        let mutual = seat.is_some_and(|seat| seat.victim == Some(key));
+        law(4, mutual, || format!("{:?} is claimed by nobody", peer.id))
     }
 }

@@ -1,19 +1,22 @@
-//! The state machine: its data, the store, and the drain.
+//! The state machine: its data, its time, and the drain.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::answer::{AddError, Output, PeerUpdate, Report, WakeReason, Wakeup};
-use super::backoff::{Backoff, Hold, HoldReason};
-use super::behaviour::Score;
-use super::index::{Index, Keys, prune_key};
-use super::order::Rank;
+use super::answer::{Output, PeerUpdate, Report, WakeReason, Wakeup};
+use super::arena::{Arena, Key};
+use super::backoff::{Backoff, later};
+use super::bans::Bans;
+use super::groups::Group;
+use super::index::{Index, Keys};
+use super::order::order_of;
 use super::pools::{PoolName, Usage};
-use super::record::{AddressRecord, PeerRecord, Record, RecordKey, Source, WallTime};
-use super::state::{Live, Peer, Seat, State};
+use super::record::{Record, RecordKey, WallTime};
+use super::sources::Sources;
+use super::state::{Live, Peer, Seat, State, Wait};
 use super::{Config, ConfigError};
-use crate::address::{Endpoint, NodeAddress};
-use crate::id::{ConnId, NodeId};
+use crate::address::Endpoint;
+use crate::id::{ConnId, Direction, NodeId};
 
 /// Decides whom to dial, whom to admit and whom to evict. See the [module](super) for how to drive it.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,31 +25,37 @@ pub struct PeerManager {
     pub(super) seed: u64,
     /// The latest instant seen. An earlier one given to an input counts as this.
     pub(super) now: Instant,
-    /// An instant, and the wall's clock at it.
+    /// An instant, and what the wall's clock said then. Records alone are written by it.
     anchor: (Instant, WallTime),
-    pub(super) peers: BTreeMap<NodeId, Peer>,
+    pub(super) peers: Arena<Peer>,
     pub(super) conns: BTreeMap<ConnId, Entry>,
     pub(super) index: Index,
+    pub(super) bans: Bans,
+    pub(super) sources: Sources,
     pub(super) last_conn: u64,
-    /// When the next upgrade of each pool may begin; `None` for at any time.
+    /// When the next place of each pool may be taken over; `None` for at any time.
     pub(super) next_upgrade: [Option<Instant>; 2],
+    /// When a place of the outbound pool is given anew.
+    pub(super) next_rotation: Option<Instant>,
+    /// The most upgrade slots there ever were: what began with them may still go on.
+    pub(super) most_upgrade_slots: usize,
     /// At most two for each input since the last drain.
     updates: VecDeque<PeerUpdate>,
-    /// Peers whose record changed since the last drain.
-    dirty: BTreeSet<NodeId>,
+    /// Records that changed since the last drain.
+    dirty: BTreeSet<RecordKey>,
     late_reports: u64,
-    skipped_records: u64,
+    pub(super) skipped_records: u64,
 }
 
 /// What an epoch stands for.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Entry {
     /// A dial in flight.
-    Dial(NodeId),
+    Dial(Key),
     /// A handshake in progress.
     Incoming(Incoming),
     /// A connection.
-    Live(NodeId),
+    Live(Key),
 }
 
 /// An incoming connection whose peer has not proved its identity yet.
@@ -55,6 +64,7 @@ pub(super) struct Incoming {
     pub(super) endpoint: Endpoint,
     /// Whether it holds a slot of the inbound pool.
     pub(super) reserved: bool,
+    pub(super) group: Option<Group>,
 }
 
 impl Incoming {
@@ -66,11 +76,13 @@ impl Incoming {
 }
 
 impl PeerManager {
-    /// Starts from a configuration, a seed, and the records that [`Output::Persist`] left in a store.
+    /// Starts from a configuration, a seed, what two clocks say, and the records that [`Output::Persist`] left in a
+    /// store.
     ///
-    /// A record of this node itself, one without a usable address, and one beyond the store's bound is skipped,
-    /// counted ([`skipped_records`](Self::skipped_records)) and forgotten; surplus addresses are cut. Classes
-    /// follow the new configuration.
+    /// `wall` is the wall's clock at `now`: records tell times by it, and nothing else is timed by it. A record of this
+    /// node itself, one without a usable address, one beyond a bound and a ban that is over is skipped, counted
+    /// ([`skipped_records`](Self::skipped_records)) and forgotten; surplus addresses are cut. Classes follow the new
+    /// configuration.
     ///
     /// # Errors
     ///
@@ -84,111 +96,93 @@ impl PeerManager {
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let mut manager = Self {
-            config,
             seed,
             now,
             anchor: (now, wall),
-            peers: BTreeMap::new(),
+            peers: Arena::default(),
             conns: BTreeMap::new(),
             index: Index::default(),
+            bans: Bans::default(),
+            sources: Sources::default(),
             last_conn: 0,
             next_upgrade: [None; 2],
+            next_rotation: config.rotate_every.map(|every| later(now, every)),
+            most_upgrade_slots: config.upgrade_slots,
             updates: VecDeque::new(),
             dirty: BTreeSet::new(),
             late_reports: 0,
             skipped_records: 0,
+            config,
         };
         for record in stored {
-            if let Record::Peer(record) = record {
-                manager.restore(record);
-            }
+            manager.restore(record);
         }
         Ok(manager)
     }
 
-    /// Takes up an address. Answers whether it is new.
-    ///
-    /// A full store gives up its worst idle peer for a better one, and a full list of addresses the one that
-    /// failed most.
-    ///
-    /// # Errors
-    ///
-    /// [`AddError`]; nothing changed then.
-    pub fn add(&mut self, address: NodeAddress, source: Source, now: Instant) -> Result<bool, AddError> {
-        let id = address.id();
-        if id == self.config.self_id {
-            return Err(AddError::SelfAddress);
-        }
-        match self.peers.get(&id) {
-            Some(peer) if peer.addresses.iter().any(|known| known.address == address) => return Ok(false),
-            Some(peer) => {
-                let gives_way = self.address_to_give_up(peer)?;
-                self.tick(now);
-                self.add_address(&id, AddressRecord { address, source, failures: 0 }, gives_way);
-            }
-            None => {
-                let rank = Rank::of(&id, &self.config, self.seed);
-                let gives_way = self.peer_to_give_up(&id, rank, 0)?;
-                self.tick(now);
-                gives_way.iter().for_each(|worst| self.forget(worst));
-                self.store(id, rank);
-                self.add_address(&id, AddressRecord { address, source, failures: 0 }, None);
-            }
-        }
-        Ok(true)
+    /// Brings time up to `now`: holds, bans and stays end, grades change. Every input does that by itself; a failing
+    /// one changes nothing but that.
+    pub fn advance(&mut self, now: Instant) {
+        self.mature(now);
     }
 
     /// Takes the next thing to carry out. Drain it after each input: updates come first, in order, then one
     /// change for each record that changed, however often it did.
     ///
-    /// An input adds at most two updates and marks at most three records, so what is held between two
-    /// drains is bounded by the inputs between them; records also by the size of the store.
+    /// An input adds at most two updates and, unless it moves time or changes a ban, marks at most three records, so
+    /// what is held between two drains is bounded by the inputs between them; records also by the size of the store.
     pub fn poll_output(&mut self) -> Option<Output> {
         if let Some(update) = self.updates.pop_front() {
             return Some(Output::Update(update));
         }
-        let id = self.dirty.pop_first()?;
-        Some(match self.peers.get(&id) {
-            Some(peer) => Output::Persist(Record::Peer(peer.record())),
-            None => Output::Forget(RecordKey::Peer(id)),
-        })
+        let key = self.dirty.pop_first()?;
+        let record = match &key {
+            RecordKey::Peer(id) => self.record(id).map(Record::Peer),
+            RecordKey::Ban(target) => {
+                self.bans.get(target).map(|ban| Record::Ban(self.ban_record(*target, ban)))
+            }
+        };
+        Some(record.map_or(Output::Forget(key), Output::Persist))
     }
 
     /// When to look again, and why; `None` if only an input can change anything.
     ///
-    /// Meant for after a drain. Before it, `at` is an instant that has passed: there is something to do now.
+    /// Meant for after a drain. Before it, `at` is an instant that has passed: there is something to do now. It may
+    /// come early, and nothing be to do then: each time at which something could come free is one.
     #[must_use]
     pub fn next_wakeup(&self) -> Option<Wakeup> {
         if !self.index.evictions.is_empty() {
             return Some(Wakeup { at: self.now, why: WakeReason::Evict });
         }
+        let leaving =
+            self.index.leaving.first().map(|&(at, conn)| Wakeup { at, why: WakeReason::TimeIsUp(conn) });
+        let ban = self.bans.next_end().map(|(at, target)| Wakeup { at, why: WakeReason::BanEnds(target) });
+        let regrade = self.index.regrades.first().map(|&(at, key)| (at, key));
+        let regrade = regrade
+            .and_then(|(at, key)| Some(Wakeup { at, why: WakeReason::Regrade(self.peers.get(key)?.id) }));
+        let timers = [leaving, ban, regrade, self.wake_to_dial()];
+        timers.into_iter().flatten().min_by_key(|wakeup| wakeup.at)
+    }
+
+    /// When somebody may be dialled.
+    fn wake_to_dial(&self) -> Option<Wakeup> {
         if self.index.usage.dials >= self.config.max_dials_in_flight {
             return None;
         }
-        let hold = self.index.held.first().map(|&(at, id)| Wakeup { at, why: WakeReason::HoldEnds(id) });
-        let dial = self.wake_for_due();
-        [dial, hold].into_iter().flatten().min_by_key(|wakeup| wakeup.at)
-    }
-
-    /// When the best peer that is not under hold can be dialled.
-    fn wake_for_due(&self) -> Option<Wakeup> {
-        let pool = PoolName::Outbound;
-        let (rank, _) = self.index.due.last()?;
-        if self.seat_for(*rank, pool, self.now).is_some() {
+        if self.has_dial() {
             return Some(Wakeup { at: self.now, why: WakeReason::Dial });
         }
-        if self.index.usage.pool(pool).upgrades >= self.config.upgrade_slots {
-            return None;
-        }
-        let candidates = self.index.candidates(pool);
-        let worst = candidates.victims.first().filter(|(worst, _)| worst.merit < rank.merit);
-        let earliest = self.next_upgrade[pool as usize].unwrap_or(self.now);
-        let at = match (worst, candidates.young.first()) {
-            (Some(_), _) => earliest,
-            (None, Some((until, _))) => earliest.max(*until),
-            (None, None) => return None,
-        };
-        Some(Wakeup { at, why: WakeReason::Upgrade })
+        let hold =
+            self.index.held.first().and_then(|&(at, key)| {
+                Some(Wakeup { at, why: WakeReason::HoldEnds(self.peers.get(key)?.id) })
+            });
+        let waiting = !self.index.due.is_empty();
+        let young = self.index.outbound.young.first().map(|(until, _)| *until);
+        let permit = self.next_upgrade[PoolName::Outbound as usize];
+        let instants = [young, permit, self.next_rotation].into_iter().flatten();
+        let place = instants.filter(|at| waiting && *at > self.now).min();
+        let place = place.map(|at| Wakeup { at, why: WakeReason::Upgrade });
+        [hold, place].into_iter().flatten().min_by_key(|wakeup| wakeup.at)
     }
 
     /// Reports about connections that were gone.
@@ -209,28 +203,59 @@ impl PeerManager {
         &self.config
     }
 
-    /// Moves time on, and with it whatever waited for that: each entry costs O(log n), once.
+    /// Moves time on, and with it whatever waited for that: each entry costs O(log n), once. Time never runs backwards
+    /// here.
     pub(super) fn mature(&mut self, now: Instant) -> Instant {
-        let now = self.tick(now);
-        while let Some(&(until, id)) = self.index.held.first()
+        self.now = self.now.max(now);
+        let now = self.now;
+        while let Some(&(until, key)) = self.index.held.first()
             && until <= now
         {
-            self.update(&id, |peer| peer.state = State::Idle { hold: None });
+            self.update(key, |peer| peer.state = State::Idle(Wait::Due));
         }
+        self.mature_bans(now);
         for pool in [PoolName::Outbound, PoolName::Inbound] {
-            while let Some(&(until, id)) = self.index.candidates(pool).young.first()
+            while let Some(&(until, key)) = self.index.candidates(pool).young.first()
                 && until <= now
             {
-                self.update_live(&id, |live| live.young_until = None);
+                self.update_live(key, |live| live.young_until = None);
             }
+        }
+        self.mature_stays(now);
+        while let Some(&(at, key)) = self.index.regrades.first()
+            && at <= now
+        {
+            self.regrade(key);
+            self.forget_if_hopeless(key);
         }
         now
     }
 
-    /// Time never runs backwards here.
-    pub(super) fn tick(&mut self, now: Instant) -> Instant {
-        self.now = self.now.max(now);
-        self.now
+    /// Works out a peer's grade anew, and when that may change by itself.
+    pub(super) fn regrade(&mut self, key: Key) {
+        let (now, behaviour) = (self.now, self.config.behaviour.clone());
+        self.update(key, |peer| {
+            let since = peer.live().map(|live| live.since);
+            let standing = peer.standing();
+            peer.rank.merit.grade = standing.grade(since, now, &behaviour);
+            if let Some(history) = &mut peer.history {
+                history.regrade_at = standing.next_change(since, now, &behaviour);
+            }
+        });
+    }
+
+    /// The wall's clock at an instant. It moves as time does here, so it never leaps.
+    pub(super) fn wall_at(&self, at: Instant) -> WallTime {
+        let (anchor, wall) = self.anchor;
+        match at.checked_duration_since(anchor) {
+            Some(after) => wall.plus(after),
+            None => wall.minus(anchor.saturating_duration_since(at)),
+        }
+    }
+
+    /// How long it is until a time on the wall's clock; zero if it has passed.
+    pub(super) fn until_wall(&self, at: WallTime) -> Duration {
+        at.since(self.wall_at(self.now))
     }
 
     pub(super) fn mint(&mut self) -> ConnId {
@@ -252,128 +277,70 @@ impl PeerManager {
         self.updates.push_back(update);
     }
 
-    /// Has the record of a peer written at the next drain. One without an address is not worth a row.
-    pub(super) fn touch(&mut self, id: &NodeId) {
-        if self.peers.get(id).is_some_and(|peer| !peer.addresses.is_empty()) {
-            self.dirty.insert(*id);
+    /// Has a record written, or deleted, at the next drain.
+    pub(super) fn mark(&mut self, key: RecordKey) {
+        self.dirty.insert(key);
+    }
+
+    /// Has the record of a peer written. One without an address is not worth a row.
+    pub(super) fn touch(&mut self, key: Key) {
+        if let Some(peer) = self.peers.get(key).filter(|peer| !peer.addresses.is_empty()) {
+            self.dirty.insert(RecordKey::Peer(peer.id));
         }
     }
 
+    /// Where a peer is stored.
+    pub(super) fn find(&self, id: &NodeId) -> Option<Key> {
+        self.find_ordered(id, order_of(id, self.seed))
+    }
+
+    /// The same, if its place in the drawn order is known already.
+    pub(super) fn find_ordered(&self, id: &NodeId, order: u64) -> Option<Key> {
+        let mut found = self.index.by_order.range((order, Key::FIRST)..=(order, Key::LAST));
+        found.find(|(_, key)| self.peers.get(*key).is_some_and(|peer| peer.id == *id)).map(|(_, key)| *key)
+    }
+
+    pub(super) fn peer(&self, id: &NodeId) -> Option<&Peer> {
+        self.find(id).and_then(|key| self.peers.get(key))
+    }
+
+    /// All connections, oldest first.
+    pub(super) fn live_peers(&self) -> impl Iterator<Item = (Key, &Peer, &Live)> {
+        self.conns.values().filter_map(|entry| match entry {
+            Entry::Live(key) => self.peers.get(*key).and_then(|peer| Some((*key, peer, peer.live()?))),
+            Entry::Dial(_) | Entry::Incoming(_) => None,
+        })
+    }
+
     /// Changes a peer, and the index with it. The only way to change one.
-    pub(super) fn update<T>(&mut self, id: &NodeId, change: impl FnOnce(&mut Peer) -> T) -> Option<T> {
-        let peer = self.peers.get_mut(id)?;
-        let old = Keys::of(peer);
+    pub(super) fn update<T>(&mut self, key: Key, change: impl FnOnce(&mut Peer) -> T) -> Option<T> {
+        let peer = self.peers.get_mut(key)?;
+        let old = Keys::of(key, peer);
         let answer = change(peer);
-        let new = Keys::of(peer);
+        let new = Keys::of(key, peer);
         self.index.change(&old, &new);
+        self.release_groups(&old);
         Some(answer)
     }
 
-    pub(super) fn update_live<T>(&mut self, id: &NodeId, change: impl FnOnce(&mut Live) -> T) -> Option<T> {
-        self.update(id, |peer| peer.live_mut().map(change)).flatten()
+    pub(super) fn update_live<T>(&mut self, key: Key, change: impl FnOnce(&mut Live) -> T) -> Option<T> {
+        self.update(key, |peer| peer.live_mut().map(change)).flatten()
     }
 
     /// Changes the seat of a connection or a dial that has the epoch `conn`.
     pub(super) fn update_seat(&mut self, conn: ConnId, change: impl FnOnce(&mut Seat)) {
-        if let Some(Entry::Dial(id) | Entry::Live(id)) = self.conns.get(&conn).cloned() {
-            self.update(&id, |peer| peer.seat_mut(conn).map(change));
+        if let Some(Entry::Dial(key) | Entry::Live(key)) = self.conns.get(&conn) {
+            self.update(*key, |peer| peer.seat_mut(conn).map(change));
         }
     }
 
-    /// Stores a peer of which nothing is known. The caller has made room.
-    pub(super) fn store(&mut self, id: NodeId, rank: Rank) {
-        let peer = Peer {
-            id,
-            rank,
-            protected: self.config.is_protected(&id),
-            private: self.config.private.contains(&id),
-            addresses: Vec::new(),
-            failures: 0,
-            incompatible: false,
-            score: Score::default(),
-            state: State::Idle { hold: None },
-        };
-        self.index.change(&Keys::default(), &Keys::of(&peer));
-        self.peers.insert(id, peer);
-    }
-
-    /// Drops an idle peer.
-    pub(super) fn forget(&mut self, id: &NodeId) {
-        self.touch(id);
-        if let Some(peer) = self.peers.remove(id) {
-            self.index.change(&Keys::of(&peer), &Keys::default());
-        }
-    }
-
-    /// Whom a full store would drop for a newcomer of this rank; `None` if there is room.
-    fn peer_to_give_up(&self, id: &NodeId, rank: Rank, failures: u32) -> Result<Option<NodeId>, AddError> {
-        if self.peers.len() < self.config.max_peers {
-            return Ok(None);
-        }
-        let worst = self.index.prunable.first().ok_or(AddError::StoreFull)?;
-        let newcomer = prune_key(rank, failures, *id);
-        let wanted = self.config.is_protected(id) || *worst < newcomer;
-        if wanted { Ok(Some(worst.3)) } else { Err(AddError::StoreFull) }
-    }
-
-    /// Which address of a peer gives way to a new one; `None` if there is room.
-    fn address_to_give_up(&self, peer: &Peer) -> Result<Option<usize>, AddError> {
-        if peer.addresses.len() < self.config.max_addresses_per_peer {
-            return Ok(None);
-        }
-        let failed = |known: &AddressRecord| known.failures > 0 && known.source != Source::Operator;
-        let candidates = peer.addresses.iter().enumerate().filter(|(_, known)| failed(known));
-        candidates
-            .max_by_key(|(_, known)| known.failures)
-            .map(|(position, _)| Some(position))
-            .ok_or(AddError::TooManyAddresses)
-    }
-
-    fn add_address(&mut self, id: &NodeId, record: AddressRecord, gives_way: Option<usize>) {
-        self.update(id, |peer| {
-            if let Some(position) = gives_way {
-                peer.addresses.remove(position);
+    /// A connection may have left its address group: whoever waited for that is back in the line.
+    pub(super) fn release_groups(&mut self, old: &Keys) {
+        for group in old.outbound_groups().into_iter().flatten() {
+            let connected = self.index.groups.connected(group, Direction::Outbound);
+            if self.config.groups.max_outbound.is_above(connected) {
+                self.release(super::parking::Blocker::Group(group));
             }
-            let by_operator = record.source == Source::Operator;
-            peer.addresses.push(record);
-            if let State::Idle { hold } = &mut peer.state
-                && by_operator
-            {
-                *hold = hold.filter(|hold| hold.why == HoldReason::Cooldown);
-            }
-        });
-        self.touch(id);
-    }
-
-    fn restore(&mut self, mut record: PeerRecord) {
-        let id = record.id;
-        record.addresses.retain(|known| known.address.id() == id);
-        record.addresses.truncate(self.config.max_addresses_per_peer);
-        let rank = Rank::of(&id, &self.config, self.seed);
-        let unusable =
-            id == self.config.self_id || record.addresses.is_empty() || self.peers.contains_key(&id);
-        let room = if unusable {
-            Err(AddError::StoreFull)
-        } else {
-            self.peer_to_give_up(&id, rank, record.failures)
-        };
-        let Ok(gives_way) = room else {
-            self.skipped_records = self.skipped_records.saturating_add(1);
-            self.dirty.insert(id);
-            return;
-        };
-        gives_way.iter().for_each(|worst| self.forget(worst));
-        self.store(id, rank);
-        let hold = record.incompatible.then(|| self.restored_hold(&id, record.failures));
-        self.update(&id, |peer| {
-            peer.addresses = record.addresses;
-            peer.failures = record.failures;
-            peer.incompatible = record.incompatible;
-            peer.state = State::Idle { hold };
-        });
-    }
-
-    fn restored_hold(&self, id: &NodeId, failures: u32) -> Hold {
-        self.backoff().restored(id, failures, self.now)
+        }
     }
 }

@@ -44,48 +44,70 @@
 //!
 //! # Policy
 //!
-//! *Eligibility* is apart from *priority*. A peer is eligible when it has an address, is idle, and is under no
-//! [`Hold`]; holds end with time and are what `next_wakeup` waits for. Among the eligible, the operator's class goes
-//! first, then behaviour, then an order that each node draws for itself. Only class and behaviour justify an
-//! eviction.
+//! *Eligibility* is apart from *priority*. A peer is eligible when it has an address, is idle, is under no [`Hold`] and
+//! nothing else is in the way: a ban, or too many connections of its address group. Holds and bans end with time, and
+//! `next_wakeup` waits for them. Among the eligible, the operator's class goes first, then behaviour, then an order
+//! that each node draws for itself. Only class, behaviour, a quota, age, or one place now and then given anew justify
+//! an eviction. `docs/peer-manager.md` in the repository states the whole policy on one page.
 //!
 //! # Behaviour
 //!
 //! A connection whose stream fails is reported by [`errored`](PeerManager::errored), and evicted. What its peer does
-//! wrong above the stream is [`reported`](PeerManager::reported) by kind and count: each kind has its points
-//! ([`BehaviourConfig`]), a peer's points are halved as time passes, and at the limit its connection is evicted with
-//! the blame on the peer, so that back-off follows. Points are kept as long as the peer is stored, in memory only. A
-//! peer without an address is forgotten with its connection, and its points with it.
+//! wrong above the stream is [`reported`](PeerManager::reported), what it does well is
+//! [`praised`](PeerManager::praised), by kind and count; its latency is [`measured`](PeerManager::measured). Points
+//! ([`BehaviourConfig`]) are halved as time passes. At the limit of bad ones the connection is evicted, with the
+//! blame on the peer, and the peer is banned for a while. Points, uptime and latency persist.
+//!
+//! # Bans
+//!
+//! A peer, or a range of addresses, is [banned](PeerManager::ban) for a time or until the ban is
+//! [lifted](PeerManager::unban). Bans persist. None of the peers that a ban covers is looked at when it is imposed, but
+//! for those connected: the others meet it when their turn comes.
+//!
+//! # Explanations
+//!
+//! [`why`](PeerManager::why) and [`why_not_dialling`](PeerManager::why_not_dialling) answer with a
+//! [`Because`](crate::event::Because): the rule, the numbers it was applied to, and when it ceases to hold. Each dial,
+//! each eviction, and each rejection on request, carries the same.
 //!
 //! # Cost
 //!
 //! O(log n) for each input in the number of stored peers: every order is an index, moved along with the peer that
-//! changes. Time that passes costs O(log n) once for each hold that ended meanwhile; points are halved when they are
-//! looked at.
+//! changes. Time that passes costs O(log n) once for each hold or ban that ended meanwhile; points are halved when they
+//! are looked at. A change of the configuration and a ban look at each connection. Of peers that cannot be dialled at
+//! most a thousand are moved aside in one call.
 //!
 //! # Not here
 //!
-//! Bans, good acts, scores that order peers or outlive the process, limits by address prefix, quotas by capability and
-//! rotation: they join as further holds, scores and rules of admission. Timeouts of dials and handshakes belong to the
-//! shell.
+//! Timeouts of dials and handshakes, which belong to the shell; the store itself ([`Store`] is what it must do).
 
 mod accepting;
 mod answer;
+mod arena;
 mod backoff;
+mod bans;
 mod behaviour;
 mod change;
+mod changing;
 mod config;
 mod dialing;
+mod explain;
+mod groups;
 mod index;
 mod invariants;
 mod leaving;
 mod manager;
 mod ops;
 mod order;
+mod parking;
 mod pools;
 mod record;
+mod seating;
+mod sources;
+mod standing;
 mod state;
 mod store;
+mod storing;
 mod telling;
 mod updates;
 

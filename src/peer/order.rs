@@ -21,31 +21,42 @@ pub(super) enum Class {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Merit {
     pub(super) class: Class,
-    /// Behaviour. Zero as yet: good acts are not reported, and bad ones end connections instead of ordering peers.
-    pub(super) score: i32,
+    /// Behaviour, coarse enough that noise does not change it.
+    pub(super) grade: i8,
 }
 
-/// A total order of peers but for hash collisions, which the identity then breaks.
+impl Merit {
+    /// Whether somebody of this merit may take the place of somebody of that.
+    pub(super) fn outranks(self, other: Self, margin: u8) -> bool {
+        let ahead = i16::from(self.grade) - i16::from(other.grade);
+        self.class > other.class || (self.class == other.class && ahead >= i16::from(margin))
+    }
+}
+
+/// A total order of peers but for hash collisions, which their keys then break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
     pub(super) merit: Merit,
     pub(super) order: u64,
 }
 
-impl Rank {
-    /// Ranks a peer; computed once, when it is stored.
-    pub(super) fn of(peer: &NodeId, config: &Config, seed: u64) -> Self {
-        let class = if config.unconditional.contains(peer) {
-            Class::Unconditional
+impl Class {
+    pub(super) fn of(peer: &NodeId, config: &Config) -> Self {
+        if config.unconditional.contains(peer) {
+            Self::Unconditional
         } else if let Some(given) = config.priorities.get(peer) {
-            Class::Given(*given)
+            Self::Given(*given)
         } else if config.persistent.contains(peer) {
-            Class::Given(u8::MAX)
+            Self::Given(u8::MAX)
         } else {
-            Class::Given(0)
-        };
-        Self { merit: Merit { class, score: 0 }, order: draw(seed, "order", peer, 0) }
+            Self::Given(0)
+        }
     }
+}
+
+/// A peer's place in the order that this node draws.
+pub(super) fn order_of(peer: &NodeId, seed: u64) -> u64 {
+    draw(seed, "order", peer, 0)
 }
 
 /// Draws 64 bits for one use. Streams are apart, so that a new draw in one place shifts nothing elsewhere.

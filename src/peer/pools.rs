@@ -1,9 +1,10 @@
 //! Slots: which pool a connection or a dial occupies, and whether there is room.
 //!
-//! The law of a pool: `used <= limit + upgrades <= limit + upgrade_slots`. A dial in flight and a handshake
-//! that was let in count as used. An upgrade is in use from the moment that a newcomer claims a victim until
-//! the victim is gone.
+//! The law of a pool: `used <= limit + upgrades <= limit + upgrade_slots`, unless the limit was lowered since. A dial in
+//! flight and a handshake that was let in count as used. An upgrade is in use from the moment that a newcomer claims a
+//! victim until the victim is gone.
 
+use super::state::EvictReason;
 use super::{Config, Limit};
 
 /// A pool with a limit.
@@ -29,6 +30,35 @@ impl Slot {
     }
 }
 
+/// On which ground a newcomer has a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Ground {
+    /// The operator wants it unconditionally.
+    Unconditional,
+    /// A slot was free.
+    Free,
+    /// It is better than whoever goes.
+    Upgrade,
+    /// It offers what this quota is short of.
+    Quota(usize),
+    /// One place is given anew from time to time.
+    Rotation,
+    /// Whoever goes has been here for long.
+    Age,
+}
+
+impl Ground {
+    /// Why the one whose place is taken is evicted.
+    pub(super) fn evicts(self) -> EvictReason {
+        match self {
+            Self::Quota(_) => EvictReason::Quota,
+            Self::Rotation => EvictReason::Rotation,
+            Self::Age => EvictReason::Age,
+            Self::Upgrade | Self::Free | Self::Unconditional => EvictReason::Upgrade,
+        }
+    }
+}
+
 /// What is in use of one pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Pool {
@@ -39,24 +69,17 @@ pub(super) struct Pool {
 impl Pool {
     /// Whether one more fits without an upgrade.
     pub(super) fn has_room(self, limit: Limit) -> bool {
-        limit.is_above(self.used.saturating_sub(self.upgrades))
+        limit.is_above(self.settled())
     }
 
-    /// Whether a newcomer that holds an upgrade, and is counted, would fit without it.
-    pub(super) fn fits_without_upgrade(self, limit: Limit) -> bool {
-        match limit {
-            Limit::Unlimited => true,
-            Limit::AtMost(limit) => self.used < limit.saturating_add(self.upgrades),
-        }
+    /// Slots in use, places that are being taken over counted once.
+    pub(super) fn settled(self) -> usize {
+        self.used.saturating_sub(self.upgrades)
     }
 
-    /// Whether the law holds.
-    pub(super) fn is_lawful(self, limit: Limit, upgrade_slots: usize) -> bool {
-        let within = match limit {
-            Limit::Unlimited => true,
-            Limit::AtMost(limit) => self.used <= limit.saturating_add(self.upgrades),
-        };
-        within && self.upgrades <= upgrade_slots
+    /// Whether more is in use than the limit allows, as after it was lowered.
+    pub(super) fn is_over(self, limit: Limit) -> bool {
+        limit.number().is_some_and(|limit| self.settled() > limit)
     }
 }
 

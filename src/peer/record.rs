@@ -37,8 +37,13 @@ impl WallTime {
         Self { unix_ms: self.unix_ms.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)) }
     }
 
+    /// The reading `by` earlier, rounded down; 1970 at the earliest.
+    pub(super) fn minus(self, by: Duration) -> Self {
+        let millis = by.as_nanos().div_ceil(1_000_000);
+        Self { unix_ms: self.unix_ms.saturating_sub(u64::try_from(millis).unwrap_or(u64::MAX)) }
+    }
+
     /// How long after `earlier` it is; zero if it is not.
-    #[allow(dead_code)]
     pub(super) fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.unix_ms.saturating_sub(earlier.unix_ms))
     }

@@ -8,18 +8,24 @@
 //!    +---------------------------- disconnected ------------+
 //! ```
 //!
-//! Within `Connected` a connection is held, then up; at any time it may be doomed, and then waits for its end.
+//! Within `Idle` a peer is due, under hold, or parked until something in its way is gone. Within `Connected` a connection
+//! is held, then up; at any time it may be doomed, and then waits for its end.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::arena::Key;
 use super::backoff::Hold;
-use super::behaviour::Score;
-use super::order::Rank;
-use super::pools::Slot;
-use super::record::{AddressRecord, PeerRecord, StandingRecord};
-use crate::address::{Endpoint, NodeAddress, Scope};
-use crate::event::Closed;
+use super::config::Config;
+use super::groups::Group;
+use super::order::{Class, Merit, Rank};
+use super::parking::Blocker;
+use super::pools::{Ground, Slot};
+use super::sources::SourceKey;
+use super::standing::Standing;
+use crate::address::{Endpoint, NodeAddress, Place, Scope};
+use crate::event::{Because, Closed};
 use crate::id::{ConnId, Direction, NodeId};
 use crate::message::{AgreedChannel, Capability};
 
@@ -39,6 +45,15 @@ impl Remote {
         match self {
             Self::Address(address) => address.scope(),
             Self::Endpoint(endpoint) => endpoint.scope(),
+        }
+    }
+
+    /// Its literal IP address, if there is one.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => address.place().ip(),
+            Self::Endpoint(endpoint) => endpoint.ip(),
         }
     }
 }
@@ -82,26 +97,103 @@ pub enum EvictReason {
     LimitLowered,
 }
 
+impl EvictReason {
+    /// A stable snake-case label.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Errored => "errored",
+            Self::Misbehaved => "misbehaved",
+            Self::Upgrade => "upgrade",
+            Self::Quota => "quota",
+            Self::Rotation => "rotation",
+            Self::Age => "age",
+            Self::Operator => "operator",
+            Self::Banned => "banned",
+            Self::SeedDone => "seed_done",
+            Self::SeedMode => "seed_mode",
+            Self::LimitLowered => "limit_lowered",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Peer {
     pub(super) id: NodeId,
     pub(super) rank: Rank,
-    /// Persistent or unconditional.
-    pub(super) protected: bool,
-    pub(super) private: bool,
-    pub(super) addresses: Vec<AddressRecord>,
+    pub(super) roles: Roles,
+    /// Oldest first.
+    pub(super) addresses: Vec<Address>,
     pub(super) failures: u32,
     pub(super) incompatible: bool,
-    /// What it did wrong. It outlives connections, as long as the peer is stored.
-    pub(super) score: Score,
+    /// Of a peer that was met: what is remembered of it, as long as it is stored.
+    pub(super) history: Option<Box<History>>,
     pub(super) state: State,
+}
+
+/// What the operator says of a peer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Roles {
+    /// Never evicted for another.
+    pub(super) protected: bool,
+    /// Never forgotten.
+    pub(super) kept: bool,
+    pub(super) private: bool,
+    pub(super) trusted: bool,
+    /// Dialled for its addresses only.
+    pub(super) seed: bool,
+}
+
+impl Roles {
+    pub(super) fn of(peer: &NodeId, config: &Config) -> Self {
+        Self {
+            protected: config.is_protected(peer),
+            kept: config.is_kept(peer),
+            private: config.private.contains(peer),
+            trusted: config.trusted.contains(peer),
+            seed: config.is_seed(peer),
+        }
+    }
+}
+
+/// An address of a peer, in little space.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Address {
+    pub(super) place: Place,
+    pub(super) source: SourceKey,
+    /// Dials to it that failed in a row.
+    pub(super) failures: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct History {
+    pub(super) standing: Standing,
+    /// When time alone may change the grade.
+    pub(super) regrade_at: Option<Instant>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum State {
-    Idle { hold: Option<Hold> },
-    Dialing(Attempt),
-    Connected { live: Box<Live>, dial: Option<Attempt> },
+    Idle(Wait),
+    Dialing(Box<Attempt>),
+    Connected { live: Box<Live>, dial: Option<Box<Attempt>> },
+}
+
+/// What an idle peer waits for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Wait {
+    /// Its turn.
+    Due,
+    /// A time.
+    Held(Hold),
+    /// The end of something that is in the way of every dial to it.
+    Parked(Box<[Blocker]>),
+}
+
+impl From<Option<Hold>> for Wait {
+    fn from(hold: Option<Hold>) -> Self {
+        hold.map_or(Self::Due, Self::Held)
+    }
 }
 
 /// What a connection, or a dial, occupies.
@@ -109,8 +201,12 @@ pub(super) enum State {
 pub(super) struct Seat {
     pub(super) conn: ConnId,
     pub(super) slot: Slot,
+    /// On which ground it has its place.
+    pub(super) ground: Ground,
     /// The peer whose place it takes, until that one is gone.
-    pub(super) victim: Option<NodeId>,
+    pub(super) victim: Option<Key>,
+    /// The address group that it counts towards.
+    pub(super) group: Option<Group>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -125,8 +221,10 @@ pub(super) struct Live {
     pub(super) direction: Direction,
     pub(super) remote: Remote,
     pub(super) since: Instant,
-    /// When it may first be evicted for a better one; `None` once that is past.
+    /// When it may first be evicted for another; `None` once that is past.
     pub(super) young_until: Option<Instant>,
+    /// When its time is up, if it is limited.
+    pub(super) leaves: Option<(Instant, EvictReason)>,
     /// Whether subscribers see it.
     pub(super) up: bool,
     /// The connection or dial that takes its place.
@@ -138,37 +236,73 @@ pub(super) struct Live {
 pub(super) struct Doom {
     pub(super) why: EvictReason,
     pub(super) closed: Closed,
+    pub(super) because: Because,
     /// Whether `try_evict_next` has returned it.
     pub(super) dispensed: bool,
 }
 
 impl Peer {
+    /// A peer of which nothing is known.
+    pub(super) fn new(id: NodeId, order: u64, config: &Config) -> Self {
+        Self {
+            id,
+            rank: Rank { merit: Merit { class: Class::of(&id, config), grade: 0 }, order },
+            roles: Roles::of(&id, config),
+            addresses: Vec::new(),
+            failures: 0,
+            incompatible: false,
+            history: None,
+            state: State::Idle(Wait::Due),
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle(_))
+    }
+
+    pub(super) fn is_unconditional(&self) -> bool {
+        self.rank.merit.class == Class::Unconditional
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        self.history.as_ref().map(|history| history.standing).unwrap_or_default()
+    }
+
+    pub(super) fn standing_mut(&mut self) -> &mut Standing {
+        &mut self.history.get_or_insert_default().standing
+    }
+
+    /// Of what there are quotas for, what it offered when last met.
+    pub(super) fn offers(&self) -> u16 {
+        self.standing().offers.unwrap_or(0)
+    }
+
     pub(super) fn live(&self) -> Option<&Live> {
         match &self.state {
             State::Connected { live, .. } => Some(live),
-            State::Idle { .. } | State::Dialing(_) => None,
+            State::Idle(_) | State::Dialing(_) => None,
         }
     }
 
     pub(super) fn live_mut(&mut self) -> Option<&mut Live> {
         match &mut self.state {
             State::Connected { live, .. } => Some(live),
-            State::Idle { .. } | State::Dialing(_) => None,
+            State::Idle(_) | State::Dialing(_) => None,
         }
     }
 
     pub(super) fn dial(&self) -> Option<&Attempt> {
         match &self.state {
-            State::Idle { .. } => None,
+            State::Idle(_) => None,
             State::Dialing(attempt) => Some(attempt),
-            State::Connected { dial, .. } => dial.as_ref(),
+            State::Connected { dial, .. } => dial.as_deref(),
         }
     }
 
     /// The seat of its connection or dial that has the epoch `conn`.
     pub(super) fn seat_mut(&mut self, conn: ConnId) -> Option<&mut Seat> {
         let (live, dial) = match &mut self.state {
-            State::Idle { .. } => (None, None),
+            State::Idle(_) => (None, None),
             State::Dialing(attempt) => (None, Some(attempt)),
             State::Connected { live, dial } => (Some(live), dial.as_mut()),
         };
@@ -178,9 +312,8 @@ impl Peer {
 
     /// Puts a new connection in place, beside a dial that goes on.
     pub(super) fn connect(&mut self, live: Live) {
-        let old = std::mem::replace(&mut self.state, State::Idle { hold: None });
-        let dial = match old {
-            State::Idle { .. } => None,
+        let dial = match std::mem::replace(&mut self.state, State::Idle(Wait::Due)) {
+            State::Idle(_) => None,
             State::Dialing(attempt) => Some(attempt),
             State::Connected { dial, .. } => dial,
         };
@@ -191,28 +324,31 @@ impl Peer {
     /// Takes the dial away; without a connection the peer is then idle under `hold`.
     pub(super) fn end_dial(&mut self, hold: Option<Hold>) {
         match &mut self.state {
-            State::Idle { .. } => {}
-            State::Dialing(_) => self.state = State::Idle { hold },
+            State::Idle(_) => {}
+            State::Dialing(_) => self.state = State::Idle(hold.into()),
             State::Connected { dial, .. } => *dial = None,
         }
     }
 
     /// Takes the connection away; without a dial the peer is then idle under `hold`.
     pub(super) fn end_live(&mut self, hold: Hold) {
-        let old = std::mem::replace(&mut self.state, State::Idle { hold: Some(hold) });
+        let old = std::mem::replace(&mut self.state, State::Idle(Wait::Held(hold)));
         if let State::Dialing(attempt) | State::Connected { dial: Some(attempt), .. } = old {
             self.state = State::Dialing(attempt);
         }
     }
 
-    /// The address to dial next: the one that failed least, the oldest of those.
-    pub(super) fn next_address(&self) -> Option<&NodeAddress> {
-        self.addresses.iter().min_by_key(|known| known.failures).map(|known| &known.address)
+    pub(super) fn address_at(&self, at: usize) -> Option<NodeAddress> {
+        self.addresses.get(at).map(|known| NodeAddress::new(self.id, known.place.clone()))
+    }
+
+    pub(super) fn knows_address(&self, address: &NodeAddress) -> bool {
+        self.addresses.iter().any(|known| known.place == *address.place())
     }
 
     /// Charges a failure to an address. Answers whether another one has failed less and is to be tried at once.
     pub(super) fn charge_address(&mut self, address: &NodeAddress) -> bool {
-        let Some(known) = self.addresses.iter_mut().find(|known| known.address == *address) else {
+        let Some(known) = self.addresses.iter_mut().find(|known| known.place == *address.place()) else {
             return false;
         };
         known.failures = known.failures.saturating_add(1);
@@ -220,15 +356,10 @@ impl Peer {
         self.addresses.iter().any(|known| known.failures < failures)
     }
 
-    pub(super) fn record(&self) -> PeerRecord {
-        PeerRecord {
-            id: self.id,
-            addresses: self.addresses.clone(),
-            failures: self.failures,
-            incompatible: self.incompatible,
-            hold: None,
-            standing: StandingRecord::default(),
-            offers: None,
-        }
+    /// Forgives an address that led to a connection which lived.
+    pub(super) fn clear_address(&mut self, remote: &Remote) {
+        let Remote::Address(address) = remote else { return };
+        let known = self.addresses.iter_mut().find(|known| known.place == *address.place());
+        known.into_iter().for_each(|known| known.failures = 0);
     }
 }

@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::time::Instant;
 
 use super::PeerManager;
+use super::arena::Key;
 use super::backoff::Hold;
 use super::index::ToldKey;
-use super::manager::Entry;
 use super::order::{Merit, draw};
 use super::pools::PoolName;
-use super::state::{EvictReason, Live, Peer, State};
+use super::state::{EvictReason, Live, Peer, State, Wait};
 use crate::address::{NodeAddress, Scope};
 use crate::id::{ConnId, Direction, NodeId};
 
@@ -81,7 +81,8 @@ impl PeerManager {
     ///
     /// The same peer gets the same answer while the store is the same, so it learns no more by asking again. An
     /// address goes only to peers whose own has the same [`Scope`] or a narrower one; a stranger's counts as public.
-    /// Not told: private peers, incompatible ones, addresses that failed when last dialled, and the asker's own.
+    /// Not told: private peers, incompatible and banned ones, addresses that failed when last dialled, and the asker's
+    /// own.
     #[must_use]
     pub fn advertise(&self, to: Option<NodeId>, limit: usize) -> Vec<NodeAddress> {
         let scope = to.map_or(Scope::Public, |to| self.scope_of(&to));
@@ -89,20 +90,24 @@ impl PeerManager {
         let mut told: Vec<NodeAddress> = Vec::new();
         let own = self.config.own_addresses.iter().filter(|address| address.scope() >= scope);
         told.extend(own.take(limit).cloned());
-        for id in self.rotation(pivot).take(limit.saturating_add(SURPLUS_VISITS)) {
+        for key in self.rotation(pivot).take(limit.saturating_add(SURPLUS_VISITS)) {
             if told.len() >= limit {
                 break;
             }
-            let known = self.peers.get(&id).filter(|peer| Some(peer.id) != to);
-            let addresses = known.into_iter().flat_map(|peer| &peer.addresses);
-            let tellable = addresses.filter(|known| known.failures == 0 && known.address.scope() >= scope);
-            told.extend(tellable.map(|known| known.address.clone()).take(limit - told.len()));
+            let Some(peer) = self.peers.get(key).filter(|peer| Some(peer.id) != to) else { continue };
+            let tellable = peer.addresses.iter().filter(|known| {
+                known.failures == 0
+                    && known.place.scope() >= scope
+                    && !self.is_banned(&peer.id, known.place.ip())
+            });
+            let addresses = tellable.map(|known| NodeAddress::new(peer.id, known.place.clone()));
+            told.extend(addresses.take(limit - told.len()));
         }
         told
     }
 
     /// All peers that may be told: by class, and within a class in a circle that begins at `pivot`.
-    fn rotation(&self, pivot: u64) -> impl Iterator<Item = NodeId> + '_ {
+    fn rotation(&self, pivot: u64) -> impl Iterator<Item = Key> + '_ {
         let first = self.index.told.first().map(|key| key.0);
         let classes = std::iter::successors(first, |merit| {
             let merit = *merit;
@@ -111,17 +116,20 @@ impl PeerManager {
         classes.flat_map(move |merit| {
             let upper = self.told_from(merit, pivot).take_while(move |key| key.0 == merit);
             let lower = self.told_from(merit, 0).take_while(move |key| key.0 == merit && key.1 < pivot);
-            upper.chain(lower).filter_map(|key| key.2)
+            upper.chain(lower).map(|key| key.2)
         })
     }
 
     /// Where a peer stood at the latest input; `None` if it is not stored.
     #[must_use]
     pub fn status(&self, peer: &NodeId) -> Option<Status> {
-        let peer = self.peers.get(peer)?;
-        let score = peer.score.at(self.now, self.config.behaviour.halves_every);
+        let peer = self.peer(peer)?;
+        let score = peer.standing().bad.at(self.now, self.config.behaviour.halves_every);
         Some(match &peer.state {
-            State::Idle { hold } => Status::Idle { score, hold: hold.filter(|hold| hold.until > self.now) },
+            State::Idle(Wait::Held(hold)) => {
+                Status::Idle { score, hold: Some(*hold).filter(|hold| hold.until > self.now) }
+            }
+            State::Idle(Wait::Due | Wait::Parked(_)) => Status::Idle { score, hold: None },
             State::Dialing(attempt) => Status::Dialing { score, conn: attempt.seat.conn },
             State::Connected { live, dial } => Status::Connected {
                 score,
@@ -138,26 +146,30 @@ impl PeerManager {
     /// The connection to a peer.
     #[must_use]
     pub fn connection(&self, peer: &NodeId) -> Option<ConnId> {
-        self.peers.get(peer)?.live().map(|live| live.seat.conn)
+        self.peer(peer)?.live().map(|live| live.seat.conn)
     }
 
     /// All connections, oldest first, with their peers.
     pub fn connections(&self) -> impl Iterator<Item = (ConnId, NodeId)> + '_ {
-        self.conns.iter().filter_map(|(conn, entry)| match entry {
-            Entry::Live(id) => Some((*conn, *id)),
-            Entry::Dial(_) | Entry::Incoming(_) => None,
-        })
+        self.live_peers().map(|(_, peer, live)| (live.seat.conn, peer.id))
     }
 
     /// Whether a peer is stored.
     #[must_use]
     pub fn knows(&self, peer: &NodeId) -> bool {
-        self.peers.contains_key(peer)
+        self.find(peer).is_some()
     }
 
     /// The addresses known of a peer, oldest first.
-    pub fn addresses(&self, peer: &NodeId) -> impl Iterator<Item = &NodeAddress> + '_ {
-        self.peers.get(peer).into_iter().flat_map(|peer| &peer.addresses).map(|known| &known.address)
+    pub fn addresses(&self, peer: &NodeId) -> impl Iterator<Item = NodeAddress> + '_ {
+        let peer = self.peer(peer).into_iter();
+        peer.flat_map(|peer| (0..peer.addresses.len()).filter_map(|at| peer.address_at(at)))
+    }
+
+    /// The grade of a peer: how much better than an unknown one it is, or worse. `None` if it is not stored.
+    #[must_use]
+    pub fn grade(&self, peer: &NodeId) -> Option<i8> {
+        self.peer(peer).map(|peer| peer.rank.merit.grade)
     }
 
     /// What is in use.
@@ -179,13 +191,13 @@ impl PeerManager {
 
     /// The index of peers that may be told, from a place on.
     fn told_from(&self, merit: Reverse<Merit>, order: u64) -> impl Iterator<Item = &ToldKey> {
-        self.index.told.range((merit, order, None)..)
+        self.index.told.range((merit, order, Key::FIRST)..)
     }
 
     /// How far a peer's own address reaches: that of its connection, else the widest known.
     fn scope_of(&self, peer: &NodeId) -> Scope {
-        let Some(peer) = self.peers.get(peer) else { return Scope::Public };
-        let known = |peer: &Peer| peer.addresses.iter().map(|known| known.address.scope()).max();
+        let Some(peer) = self.peer(peer) else { return Scope::Public };
+        let known = |peer: &Peer| peer.addresses.iter().map(|known| known.place.scope()).max();
         let live = |live: &Live| live.remote.scope();
         peer.live().map(live).or_else(|| known(peer)).unwrap_or(Scope::Public)
     }

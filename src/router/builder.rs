@@ -280,7 +280,7 @@ impl Builder {
         let mut manager = PeerManager::new(peers, seed, now, wall_clock(), loaded.records)?;
         for address in self.peers {
             manager
-                .add(address.clone(), Source::Operator, now)
+                .add(&address, Source::Operator, now)
                 .map_err(|error| BuildError::Address { address: Box::new(address), error })?;
         }
         let (mailbox, requests) = Mailbox::new();

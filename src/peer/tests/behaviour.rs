@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::peer::behaviour::Score;
+use crate::peer::standing::Points;
 
 const EVERY: Duration = Duration::from_millis(1_000);
 
@@ -170,11 +170,11 @@ proptest! {
         steps in prop::collection::vec((0u32..200, 0u64..5_000), 1..50),
     ) {
         let mut now = epoch();
-        let (mut score, mut sum) = (Score::default(), 0);
+        let (mut score, mut sum) = (Points::default(), 0);
         for (points, wait) in steps {
             let before = score.at(now, EVERY);
             sum += points;
-            prop_assert_eq!(score.add(points, now, EVERY), before + points);
+            prop_assert_eq!(score.add(points, u32::MAX, now, EVERY), before + points);
             prop_assert!(score.at(now, EVERY) <= sum);
             now += ms(wait);
             prop_assert!(score.at(now, EVERY) <= before + points);
@@ -190,13 +190,13 @@ proptest! {
         end in 0u64..20_000,
     ) {
         let start = epoch();
-        let (mut watched, mut alone) = (Score::default(), Score::default());
-        watched.add(points, start, EVERY);
-        alone.add(points, start, EVERY);
+        let (mut watched, mut alone) = (Points::default(), Points::default());
+        watched.add(points, u32::MAX, start, EVERY);
+        alone.add(points, u32::MAX, start, EVERY);
         let mut now = start;
         for wait in looks {
             now += ms(wait);
-            watched.add(0, now, EVERY);
+            watched.add(0, u32::MAX, now, EVERY);
         }
         let end = now + ms(end);
         prop_assert_eq!(watched.at(end, EVERY), alone.at(end, EVERY));

@@ -78,7 +78,7 @@ fn introduction() -> Introduction {
     }
 }
 
-/// A configuration in milliseconds, without jitter, upgrades or a cooldown.
+/// A configuration in milliseconds, without jitter, upgrades, a cooldown, automatic bans or limits of groups.
 fn quick() -> Config {
     let mut config = Config::new(id(SELF));
     config.backoff = BackoffConfig {
@@ -95,6 +95,13 @@ fn quick() -> Config {
     config.upgrade_min_age = ms(0);
     config.upgrade_interval = ms(0);
     config.forget_after = Limit::Unlimited;
+    config.upgrade_margin = 1;
+    config.rotate_every = None;
+    config.inbound_max_age = None;
+    config.groups.max_outbound = Limit::Unlimited;
+    config.groups.max_inbound = Limit::Unlimited;
+    config.groups.max_handshakes = Limit::Unlimited;
+    config.behaviour.ban_for = None;
     config
 }
 
@@ -104,6 +111,7 @@ struct Bench {
     now: Instant,
     log: UpdateLog,
     stored: std::collections::BTreeMap<NodeId, PeerRecord>,
+    banned: std::collections::BTreeMap<BanTarget, BanRecord>,
 }
 
 impl Bench {
@@ -116,7 +124,13 @@ impl Bench {
         let records = stored.iter().map(|record| (record.id, record.clone())).collect();
         let wall = WallTime::from_unix_ms(1_700_000_000_000);
         let manager = PeerManager::new(config, 1, now, wall, stored.into_iter().map(Record::Peer)).unwrap();
-        Self { manager, now, log: UpdateLog::new(), stored: records }
+        Self {
+            manager,
+            now,
+            log: UpdateLog::new(),
+            stored: records,
+            banned: std::collections::BTreeMap::new(),
+        }
     }
 
     fn act<T>(&mut self, act: impl FnOnce(&mut PeerManager, Instant) -> T) -> T {
@@ -127,7 +141,8 @@ impl Bench {
                 Output::Update(update) => assert!(self.log.apply(update), "updates alternate"),
                 Output::Persist(Record::Peer(record)) => drop(self.stored.insert(record.id, record)),
                 Output::Forget(RecordKey::Peer(id)) => drop(self.stored.remove(&id)),
-                other => panic!("{other:?}"),
+                Output::Persist(Record::Ban(record)) => drop(self.banned.insert(record.target, record)),
+                Output::Forget(RecordKey::Ban(target)) => drop(self.banned.remove(&target)),
             }
         }
         answer
@@ -138,7 +153,7 @@ impl Bench {
     }
 
     fn add(&mut self, address: NodeAddress) -> Result<bool, AddError> {
-        self.act(|manager, now| manager.add(address, Source::Discovery, now))
+        self.act(|manager, now| manager.add(&address, Source::Discovery, now))
     }
 
     fn know(&mut self, peers: &[NodeId]) {

@@ -137,7 +137,7 @@ impl Judge {
             }
         }
         self.scores.retain(|peer, _| after.knows(peer));
-        for peer in after.peers.keys() {
+        for peer in &after.peers.values().map(|peer| peer.id).collect::<Vec<_>>() {
             let (expected, total) =
                 self.scores.get(peer).map_or((0, 0), |(score, _, total)| (*score, *total));
             assert_eq!(u64::from(score(after, peer)), expected, "{op:?}");

@@ -64,7 +64,7 @@ fn a_full_list_gives_up_only_an_address_that_failed() {
     let conn = bench.dial_to(id(1));
     assert_eq!(bench.dial_failed(conn, &refused()), Report::Applied);
     assert_eq!(bench.add(address_at(id(1), 1)), Ok(true));
-    assert!(bench.manager.addresses(&id(1)).eq([&address_at(id(1), 1)]));
+    assert!(bench.manager.addresses(&id(1)).eq([address_at(id(1), 1)]));
 }
 
 fn small(max_peers: usize) -> Config {
@@ -80,7 +80,7 @@ fn a_full_store_gives_up_its_worst_idle_peer_for_a_better_one() {
     assert_eq!(bench.add(address(id(7))), Err(AddError::StoreFull));
     assert_eq!(bench.add(address(id(3))), Ok(true));
     assert!(!bench.manager.knows(&id(2)) && bench.manager.knows(&id(1)));
-    assert!(bench.stored.keys().eq(bench.manager.peers.keys()));
+    assert!(bench.stored.keys().all(|peer| bench.manager.knows(peer)) && bench.stored.len() == 2);
 }
 
 #[test]

@@ -210,7 +210,7 @@ impl ManagerActor {
         // Whoever asked may have stopped waiting; the command stands all the same.
         match command {
             Command::Add { address, reply } => {
-                let _ = reply.send(self.manager.add(address, Source::Operator, now));
+                let _ = reply.send(self.manager.add(&address, Source::Operator, now));
             }
             Command::Disconnect { peer, reply } => {
                 let _ = reply.send(self.manager.disconnect(&peer, now));

@@ -1,0 +1,301 @@
+//! What is known of peers: addresses taken up, records restored, the worst forgotten.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::PeerManager;
+use super::answer::AddError;
+use super::arena::Key;
+use super::backoff::{Hold, HoldReason, later};
+use super::groups::Group;
+use super::index::{Keys, prune_key};
+use super::order::order_of;
+use super::record::{AddressRecord, HoldRecord, PeerRecord, PointsRecord, Record, Source, StandingRecord};
+use super::standing::{Points, Standing};
+use super::state::{Address, Peer, State, Wait};
+use crate::address::NodeAddress;
+use crate::id::NodeId;
+
+impl PeerManager {
+    /// Takes up an address. Answers whether it is new.
+    ///
+    /// A full store gives up its worst idle peer for a better one, and a full list of addresses the one that
+    /// failed most. An address that the operator names counts towards no limit but those two.
+    ///
+    /// # Errors
+    ///
+    /// [`AddError`]; nothing changed then.
+    pub fn add(&mut self, address: &NodeAddress, source: Source, now: Instant) -> Result<bool, AddError> {
+        self.mature(now);
+        let id = address.id();
+        if id == self.config.self_id {
+            return Err(AddError::SelfAddress);
+        }
+        let ip = address.place().ip();
+        if self.is_banned(&id, ip) {
+            return Err(AddError::Banned);
+        }
+        let order = order_of(&id, self.seed);
+        let found = self.find_ordered(&id, order);
+        let known = found.and_then(|key| self.peers.get(key));
+        if known.is_some_and(|peer| peer.knows_address(address)) {
+            return Ok(false);
+        }
+        let address_gives_way = known.map_or(Ok(None), |peer| self.address_to_give_up(peer))?;
+        self.check_limits(ip, source)?;
+        let key = match found {
+            Some(key) => key,
+            None => self.store(Peer::new(id, order, &self.config))?,
+        };
+        self.add_address(key, address, source, address_gives_way);
+        Ok(true)
+    }
+
+    /// Stores a peer; a full store gives up another one for it.
+    fn store(&mut self, peer: Peer) -> Result<Key, AddError> {
+        let gives_way = self.peer_to_give_up(&peer)?;
+        gives_way.into_iter().for_each(|worst| self.forget(worst));
+        Ok(self.insert(peer))
+    }
+
+    /// Stores a peer for which there is room.
+    pub(super) fn insert(&mut self, peer: Peer) -> Key {
+        let key = self.peers.insert(peer);
+        if let Some(peer) = self.peers.get(key) {
+            self.index.change(&Keys::default(), &Keys::of(key, peer));
+        }
+        key
+    }
+
+    /// Drops an idle peer.
+    pub(super) fn forget(&mut self, key: Key) {
+        self.unpark(key);
+        self.touch(key);
+        let Some(peer) = self.peers.remove(key) else { return };
+        self.index.change(&Keys::of(key, &peer), &Keys::default());
+        peer.addresses.iter().for_each(|known| self.discount(known));
+    }
+
+    /// Whom a full store would drop for a newcomer; `None` if there is room.
+    fn peer_to_give_up(&self, newcomer: &Peer) -> Result<Option<Key>, AddError> {
+        if self.peers.len() < self.config.max_peers {
+            return Ok(None);
+        }
+        let worst = self.index.prunable.first().ok_or(AddError::StoreFull)?;
+        let place = prune_key(newcomer.rank, newcomer.failures, Key::LAST);
+        if newcomer.roles.kept || *worst < place { Ok(Some(worst.3)) } else { Err(AddError::StoreFull) }
+    }
+
+    /// Whom a full store drops for somebody who is connected: the worst idle peer, whoever that is.
+    pub(super) fn stranger_to_give_up(&self) -> Option<Option<Key>> {
+        if self.peers.len() < self.config.max_peers {
+            return Some(None);
+        }
+        self.index.prunable.first().map(|worst| Some(worst.3))
+    }
+
+    /// Which address of a peer gives way to a new one; `None` if there is room.
+    fn address_to_give_up(&self, peer: &Peer) -> Result<Option<usize>, AddError> {
+        if peer.addresses.len() < self.config.max_addresses_per_peer {
+            return Ok(None);
+        }
+        let source = |known: &Address| self.sources.source(known.source);
+        let failed = |known: &Address| known.failures > 0 && source(known) != Source::Operator;
+        let candidates = peer.addresses.iter().enumerate().filter(|(_, known)| failed(known));
+        candidates
+            .max_by_key(|(_, known)| known.failures)
+            .map(|(position, _)| Some(position))
+            .ok_or(AddError::TooManyAddresses)
+    }
+
+    /// Whether a group of addresses and a source of gossip may have one more stored.
+    fn check_limits(&self, ip: Option<IpAddr>, source: Source) -> Result<(), AddError> {
+        if source == Source::Operator {
+            return Ok(());
+        }
+        let group = ip.and_then(|ip| Group::of(ip, &self.config.groups));
+        if group.is_some_and(|group| !self.config.groups.max_stored.is_above(self.index.groups.stored(group)))
+        {
+            return Err(AddError::GroupFull);
+        }
+        match source {
+            Source::Gossip { from }
+                if !self.config.max_addresses_per_source.is_above(self.sources.told_by(&from)) =>
+            {
+                Err(AddError::SourceFull)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn add_address(&mut self, key: Key, address: &NodeAddress, source: Source, gives_way: Option<usize>) {
+        self.unpark(key);
+        let new = self.count(address, source, 0);
+        let gone = self.update(key, |peer| {
+            let gone = gives_way.map(|position| peer.addresses.remove(position));
+            peer.addresses.reserve_exact(1);
+            peer.addresses.push(new);
+            if let State::Idle(wait) = &mut peer.state
+                && let Wait::Held(hold) = wait
+                && source == Source::Operator
+                && hold.why != HoldReason::Cooldown
+            {
+                *wait = Wait::Due;
+            }
+            gone
+        });
+        if let Some(gone) = gone.flatten() {
+            self.discount(&gone);
+        }
+        self.touch(key);
+    }
+
+    /// An address in the form in which it is kept, counted with its group and its source.
+    fn count(&mut self, address: &NodeAddress, source: Source, failures: u32) -> Address {
+        let place = address.place().clone();
+        let group = place.ip().and_then(|ip| Group::of(ip, &self.config.groups));
+        self.index.groups.count_stored(group, true);
+        Address { place, source: self.sources.add(source), failures }
+    }
+
+    fn discount(&mut self, known: &Address) {
+        let group = known.place.ip().and_then(|ip| Group::of(ip, &self.config.groups));
+        self.index.groups.count_stored(group, false);
+        self.sources.remove(known.source);
+    }
+
+    pub(super) fn restore(&mut self, record: Record) {
+        let key = record.key();
+        let restored = match record {
+            Record::Ban(record) => self.restore_ban(&record),
+            Record::Peer(record) => self.restore_peer(record),
+        };
+        if !restored {
+            self.skipped_records = self.skipped_records.saturating_add(1);
+            self.mark(key);
+        }
+    }
+
+    /// Takes up a peer that a store remembers. Answers whether anything of it could be used.
+    fn restore_peer(&mut self, record: PeerRecord) -> bool {
+        let id = record.id;
+        let order = order_of(&id, self.seed);
+        if id == self.config.self_id || self.find_ordered(&id, order).is_some() {
+            return false;
+        }
+        let mut peer = Peer::new(id, order, &self.config);
+        peer.failures = record.failures;
+        peer.incompatible = record.incompatible;
+        let standing = self.restored_standing(&record);
+        if standing != Standing::default() {
+            *peer.standing_mut() = standing;
+            peer.rank.merit.grade = standing.grade(None, self.now, &self.config.behaviour);
+        }
+        if let Some(hold) = record.hold.and_then(|hold| self.restored_hold(&id, record.failures, hold)) {
+            peer.state = State::Idle(Wait::Held(hold));
+        }
+        let usable: Vec<AddressRecord> = self.usable_addresses(&id, record.addresses);
+        if usable.is_empty() {
+            return false;
+        }
+        let Ok(gives_way) = self.peer_to_give_up(&peer) else { return false };
+        gives_way.into_iter().for_each(|worst| self.forget(worst));
+        peer.addresses =
+            usable.iter().map(|known| self.count(&known.address, known.source, known.failures)).collect();
+        let key = self.insert(peer);
+        self.regrade(key);
+        true
+    }
+
+    /// The addresses of a record that are the peer's own and within all limits.
+    fn usable_addresses(&self, id: &NodeId, stored: Vec<AddressRecord>) -> Vec<AddressRecord> {
+        let mut usable: Vec<AddressRecord> = Vec::new();
+        for known in stored {
+            let own = known.address.id() == *id;
+            let twice = usable.iter().any(|other| other.address == known.address);
+            let within = self.check_limits(known.address.place().ip(), known.source).is_ok();
+            if own && within && !twice && usable.len() < self.config.max_addresses_per_peer {
+                usable.push(known);
+            }
+        }
+        usable
+    }
+
+    fn restored_standing(&self, record: &PeerRecord) -> Standing {
+        let stored = &record.standing;
+        let points = |stored: Option<PointsRecord>| {
+            let Some(PointsRecord { points, since }) = stored else { return Points::default() };
+            let age = self.wall_at(self.now).since(since);
+            Points::aged(points, age, self.now, self.config.behaviour.halves_every)
+        };
+        let latency = stored.latency.map(|took| u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
+        let offers = record.offers.as_ref().map(|offers| self.offers_mask(|wants| offers.contains(wants)));
+        Standing {
+            bad: points(stored.bad),
+            good: points(stored.good),
+            uptime: stored.uptime.min(super::MAX_DURATION),
+            latency_us: latency,
+            offers,
+        }
+    }
+
+    /// What is left of a hold: no more than the policy itself would give.
+    fn restored_hold(&self, id: &NodeId, failures: u32, hold: HoldRecord) -> Option<Hold> {
+        let left = self.until_wall(hold.until).min(self.backoff().longest(id, failures, hold.why));
+        (left > Duration::ZERO).then(|| Hold { until: later(self.now, left), why: hold.why })
+    }
+
+    /// What is stored of a peer, as of the latest input; `None` if it is not known, or by no address.
+    #[must_use]
+    pub fn record(&self, peer: &NodeId) -> Option<PeerRecord> {
+        let peer = self.peer(peer).filter(|peer| !peer.addresses.is_empty())?;
+        let address = |known: &Address| AddressRecord {
+            address: NodeAddress::new(peer.id, known.place.clone()),
+            source: self.sources.source(known.source),
+            failures: known.failures,
+        };
+        let hold = match &peer.state {
+            State::Idle(Wait::Held(hold)) => {
+                Some(HoldRecord { until: self.wall_at(hold.until), why: hold.why })
+            }
+            _ => None,
+        };
+        Some(PeerRecord {
+            id: peer.id,
+            addresses: peer.addresses.iter().map(address).collect(),
+            failures: peer.failures,
+            incompatible: peer.incompatible,
+            hold,
+            standing: self.standing_record(&peer.standing()),
+            offers: peer.standing().offers.map(|mask| self.offered(mask)),
+        })
+    }
+
+    fn standing_record(&self, standing: &Standing) -> StandingRecord {
+        let points = |points: Points| {
+            let (points, since) = points.parts(self.now, self.config.behaviour.halves_every)?;
+            Some(PointsRecord { points, since: self.wall_at(since) })
+        };
+        let whole_ms = u64::try_from(standing.uptime.as_millis()).unwrap_or(u64::MAX);
+        StandingRecord {
+            bad: points(standing.bad),
+            good: points(standing.good),
+            uptime: Duration::from_millis(whole_ms),
+            latency: standing.latency_us.map(|us| Duration::from_micros(u64::from(us))),
+        }
+    }
+
+    /// A peer that cannot be dialled, or failed too often, is not worth its place in the store.
+    pub(super) fn forget_if_hopeless(&mut self, key: Key) {
+        let Some(peer) = self.peers.get(key) else { return };
+        let failures = usize::try_from(peer.failures).unwrap_or(usize::MAX);
+        // One of another network is remembered, or gossip would bring it back as new.
+        let failed = !self.config.forget_after.is_above(failures) && !peer.incompatible;
+        // So is a stranger that misbehaved, as long as that counts, or it would only have to call again.
+        let bad = peer.standing().bad.at(self.now, self.config.behaviour.halves_every);
+        let stranger = peer.addresses.is_empty() && bad == 0;
+        if peer.is_idle() && !peer.roles.kept && (failed || stranger) {
+            self.forget(key);
+        }
+    }
+}
