@@ -5,7 +5,7 @@
 //! would have allowed.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::backoff::HoldReason;
 use super::config::Want;
@@ -46,13 +46,6 @@ impl WallTime {
     /// How long after `earlier` it is; zero if it is not.
     pub(super) fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.unix_ms.saturating_sub(earlier.unix_ms))
-    }
-}
-
-/// Times before 1970 count as 1970.
-impl From<SystemTime> for WallTime {
-    fn from(time: SystemTime) -> Self {
-        Self::default().plus(time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
     }
 }
 

@@ -316,8 +316,9 @@ impl Builder {
     }
 }
 
-/// What the wall's clock says. Records alone are written by it; nothing is timed by it.
+/// What the wall's clock says; a time before 1970 counts as 1970. Records alone are written by it; nothing is timed by it.
 #[allow(clippy::disallowed_methods)]
 fn wall_clock() -> WallTime {
-    std::time::SystemTime::now().into()
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
+    WallTime::from_unix_ms(u64::try_from(since_1970.unwrap_or_default().as_millis()).unwrap_or(u64::MAX))
 }

@@ -245,7 +245,7 @@ fn an_operators_new_address_ends_a_back_off() {
     assert_eq!(bench.dial_failed(conn, &refused()), Report::Applied);
     assert_eq!(bench.add(address_at(id(1), 7)), Ok(true));
     assert_eq!(bench.dial(), None, "gossip does not end it");
-    bench.act(|manager, now| manager.add(address_at(id(1), 6), Source::Operator, now)).unwrap();
+    bench.act(|manager, now| manager.add(&address_at(id(1), 6), Source::Operator, now)).unwrap();
     bench.dial_to(id(1));
 }
 
@@ -271,7 +271,7 @@ fn each_node_draws_its_own_order_among_equals() {
             let now = epoch();
             let mut manager = PeerManager::new(quick(), seed, now, WallTime::default(), []).unwrap();
             for peer in 1..8 {
-                manager.add(address(id(peer)), Source::Discovery, now).unwrap();
+                manager.add(&address(id(peer)), Source::Discovery, now).unwrap();
             }
             std::iter::from_fn(|| manager.try_dial_next(now)).map(|dial| dial.address.id()).collect()
         })

@@ -30,7 +30,7 @@ impl World {
         let node = |me: u64, other: u64, dialled: usize| {
             let config = Config { self_id: id(me), max_inbound: Limit::AtMost(1), ..quick() };
             let mut manager = PeerManager::new(config, me, now, WallTime::default(), []).unwrap();
-            manager.add(address(id(other)), Source::Operator, now).unwrap();
+            manager.add(&address(id(other)), Source::Operator, now).unwrap();
             let mut conns = [ConnId::new(0); 2];
             conns[dialled] = manager.try_dial_next(now).unwrap().conn;
             conns[1 - dialled] = manager.incoming(&endpoint(), now).unwrap();

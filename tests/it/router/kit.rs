@@ -236,6 +236,7 @@ pub(crate) fn quick(config: &mut RouterConfig) {
     peers.max_inbound_handshakes = 256;
     peers.forget_after = Limit::Unlimited;
     peers.cooldown = Duration::from_millis(20);
+    peers.behaviour.ban_for = None;
     let backoff = &mut peers.backoff;
     backoff.min = Duration::from_millis(20);
     for longer in [&mut backoff.max, &mut backoff.max_persistent, &mut backoff.busy] {
