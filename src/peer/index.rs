@@ -37,9 +37,10 @@ pub(super) struct Index {
     pub(super) offering: [BTreeSet<(Rank, Key)>; MAX_QUOTAS],
     /// Idle peers that cannot be dialled until something is gone.
     pub(super) parked: BTreeSet<(Blocker, Key)>,
-    /// Idle peers that the store may drop.
+    /// Idle peers that the store may drop, but for [ordinary](Peer::is_ordinary) ones that are due: those stand in `due`
+    /// in the same order.
     pub(super) prunable: BTreeSet<PruneKey>,
-    /// Peers whose addresses may be told.
+    /// Peers whose addresses may be told, but for ordinary ones: those stand in `by_order` in the same order.
     pub(super) told: BTreeSet<ToldKey>,
     /// Peers whose grade may change with time.
     pub(super) regrades: BTreeSet<(Instant, Key)>,
@@ -95,7 +96,7 @@ impl Keys {
     pub(super) fn of(key: Key, peer: &Peer) -> Self {
         let mut keys = Self { by_order: Some((peer.rank.order, key)), ..Self::default() };
         let reachable = !peer.addresses.is_empty();
-        if reachable && !peer.roles.private && !peer.incompatible {
+        if reachable && peer.may_be_told() && !peer.is_ordinary() {
             keys.told = Some((Reverse(peer.rank.merit), peer.rank.order, key));
         }
         keys.regrade = peer.history.as_ref().and_then(|history| Some((history.regrade_at?, key)));
@@ -121,7 +122,8 @@ impl Keys {
     }
 
     fn count_idle(&mut self, key: Key, peer: &Peer, wait: &Wait, reachable: bool) {
-        self.prunable = (!peer.roles.kept).then(|| prune_key(peer.rank, peer.failures, key));
+        let plain = peer.is_ordinary() && reachable && matches!(wait, Wait::Due) && peer.failures == 0;
+        self.prunable = (!peer.roles.kept && !plain).then(|| prune_key(peer.rank, peer.failures, key));
         match wait {
             Wait::Held(hold) => self.held = Some((hold.until, key)),
             Wait::Due if reachable && peer.roles.seed => self.seed = Some((peer.rank, key)),
@@ -172,6 +174,17 @@ pub(super) fn prune_key(rank: Rank, failures: u32, key: Key) -> PruneKey {
 }
 
 impl Index {
+    /// Whom the store gives up first. `kept` says whom it never does; it is asked of no more peers than those and one.
+    pub(super) fn most_prunable(&self, kept: impl Fn(Key) -> bool) -> Option<PruneKey> {
+        let listed = self.prunable.first().copied();
+        // If somebody due failed, somebody who failed is listed, and goes before all who did not.
+        let first = (Rank { merit: Merit::ORDINARY, order: 0 }, Key::FIRST);
+        let plain = self.due.range(first..).take_while(|(rank, _)| rank.merit == Merit::ORDINARY);
+        let plain = plain.into_iter().find(|(_, key)| !kept(*key));
+        let plain = plain.map(|(rank, key)| prune_key(*rank, 0, *key));
+        [listed, plain].into_iter().flatten().min()
+    }
+
     /// Moves a peer from the keys `old` to the keys `new`.
     pub(super) fn change(&mut self, old: &Keys, new: &Keys) {
         self.usage.subtract(&old.usage);

@@ -114,9 +114,7 @@ impl PeerManager {
             skipped_records: 0,
             config,
         };
-        for record in stored {
-            manager.restore(record);
-        }
+        manager.restore(stored);
         Ok(manager)
     }
 

@@ -4,7 +4,9 @@
 //! collapse into a clique around whoever scores best, and nobody can choose an identity that all nodes prefer.
 //! Only class and behaviour justify an eviction: the drawn order never does, or connections would churn.
 
-use sha3::{Digest, Keccak256};
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
 
 use super::Config;
 use crate::id::NodeId;
@@ -26,6 +28,9 @@ pub(super) struct Merit {
 }
 
 impl Merit {
+    /// That of nearly everybody: the operator says nothing of it, and nothing is known of it.
+    pub(super) const ORDINARY: Self = Self { class: Class::Given(0), grade: 0 };
+
     /// Whether somebody of this merit may take the place of somebody of that.
     pub(super) fn outranks(self, other: Self, margin: u8) -> bool {
         let ahead = i16::from(self.grade) - i16::from(other.grade);
@@ -60,12 +65,12 @@ pub(super) fn order_of(peer: &NodeId, seed: u64) -> u64 {
 }
 
 /// Draws 64 bits for one use. Streams are apart, so that a new draw in one place shifts nothing elsewhere.
+///
+/// SipHash, keyed by the seed: nobody who does not know that can choose an identity for what it draws, and it is quick
+/// enough to look peers up by.
 pub(super) fn draw(seed: u64, purpose: &'static str, peer: &NodeId, count: u64) -> u64 {
-    let digest = Keccak256::new()
-        .chain_update(purpose)
-        .chain_update(seed.to_be_bytes())
-        .chain_update(peer.as_bytes())
-        .chain_update(count.to_be_bytes())
-        .finalize();
-    digest.iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte))
+    let mut hasher = SipHasher13::new_with_keys(seed, count);
+    hasher.write(purpose.as_bytes());
+    hasher.write(peer.as_bytes());
+    hasher.finish()
 }

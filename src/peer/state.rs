@@ -264,6 +264,16 @@ impl Peer {
         self.rank.merit.class == Class::Unconditional
     }
 
+    /// Whether it has the merit that nearly everybody has.
+    pub(super) fn is_ordinary(&self) -> bool {
+        self.rank.merit == Merit::ORDINARY
+    }
+
+    /// Whether others may be told of it.
+    pub(super) fn may_be_told(&self) -> bool {
+        !self.roles.private && !self.incompatible
+    }
+
     pub(super) fn standing(&self) -> Standing {
         self.history.as_ref().map(|history| history.standing).unwrap_or_default()
     }

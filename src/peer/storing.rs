@@ -8,7 +8,7 @@ use super::answer::AddError;
 use super::arena::Key;
 use super::backoff::{Hold, HoldReason, later};
 use super::groups::Group;
-use super::index::{Keys, prune_key};
+use super::index::{Keys, PruneKey, prune_key};
 use super::order::order_of;
 use super::record::{AddressRecord, HoldRecord, PeerRecord, PointsRecord, Record, Source, StandingRecord};
 use super::standing::{Points, Standing};
@@ -81,9 +81,9 @@ impl PeerManager {
         if self.peers.len() < self.config.max_peers {
             return Ok(None);
         }
-        let worst = self.index.prunable.first().ok_or(AddError::StoreFull)?;
+        let worst = self.most_prunable().ok_or(AddError::StoreFull)?;
         let place = prune_key(newcomer.rank, newcomer.failures, Key::LAST);
-        if newcomer.roles.kept || *worst < place { Ok(Some(worst.3)) } else { Err(AddError::StoreFull) }
+        if newcomer.roles.kept || worst < place { Ok(Some(worst.3)) } else { Err(AddError::StoreFull) }
     }
 
     /// Whom a full store drops for somebody who is connected: the worst idle peer, whoever that is.
@@ -91,7 +91,11 @@ impl PeerManager {
         if self.peers.len() < self.config.max_peers {
             return Some(None);
         }
-        self.index.prunable.first().map(|worst| Some(worst.3))
+        self.most_prunable().map(|worst| Some(worst.3))
+    }
+
+    fn most_prunable(&self) -> Option<PruneKey> {
+        self.index.most_prunable(|key| self.peers.get(key).is_some_and(|peer| peer.roles.kept))
     }
 
     /// Which address of a peer gives way to a new one; `None` if there is room.
@@ -164,22 +168,34 @@ impl PeerManager {
         self.sources.remove(known.source);
     }
 
-    pub(super) fn restore(&mut self, record: Record) {
-        let key = record.key();
-        let restored = match record {
-            Record::Ban(record) => self.restore_ban(&record),
-            Record::Peer(record) => self.restore_peer(record),
+    /// Takes up what a store remembers: bans first, then peers in the drawn order, which fills the indexes from one
+    /// end.
+    pub(super) fn restore(&mut self, stored: impl IntoIterator<Item = Record>) {
+        let mut records: Vec<Option<Record>> = stored.into_iter().map(Some).collect();
+        let place = |record: &Option<Record>| match record {
+            Some(Record::Peer(record)) => Some(order_of(&record.id, self.seed)),
+            Some(Record::Ban(_)) | None => None,
         };
-        if !restored {
-            self.skipped_records = self.skipped_records.saturating_add(1);
-            self.mark(key);
+        let mut line: Vec<(Option<u64>, usize)> =
+            records.iter().enumerate().map(|(at, record)| (place(record), at)).collect();
+        line.sort_unstable();
+        for (order, at) in line {
+            let Some(record) = records.get_mut(at).and_then(Option::take) else { continue };
+            let key = record.key();
+            let restored = match record {
+                Record::Ban(record) => self.restore_ban(&record),
+                Record::Peer(record) => self.restore_peer(record, order.unwrap_or_default()),
+            };
+            if !restored {
+                self.skipped_records = self.skipped_records.saturating_add(1);
+                self.mark(key);
+            }
         }
     }
 
     /// Takes up a peer that a store remembers. Answers whether anything of it could be used.
-    fn restore_peer(&mut self, record: PeerRecord) -> bool {
+    fn restore_peer(&mut self, record: PeerRecord, order: u64) -> bool {
         let id = record.id;
-        let order = order_of(&id, self.seed);
         if id == self.config.self_id || self.find_ordered(&id, order).is_some() {
             return false;
         }
@@ -202,8 +218,11 @@ impl PeerManager {
         gives_way.into_iter().for_each(|worst| self.forget(worst));
         peer.addresses =
             usable.iter().map(|known| self.count(&known.address, known.source, known.failures)).collect();
+        let met = peer.history.is_some();
         let key = self.insert(peer);
-        self.regrade(key);
+        if met {
+            self.regrade(key);
+        }
         true
     }
 

@@ -16,6 +16,9 @@ use crate::id::{ConnId, Direction, NodeId};
 /// How many peers [`PeerManager::advertise`] looks at beyond its limit, at most, for others to tell of.
 const SURPLUS_VISITS: usize = 64;
 
+/// How many peers it looks at, at most, for those of ordinary merit.
+const MAX_LOOKS: usize = 1024;
+
 /// Where a peer stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -106,18 +109,34 @@ impl PeerManager {
         told
     }
 
-    /// All peers that may be told: by class, and within a class in a circle that begins at `pivot`.
+    /// All peers that may be told: by merit, and within a merit in a circle that begins at `pivot`.
+    ///
+    /// The many of ordinary merit are found in the drawn order; the few others in an index of their own.
     fn rotation(&self, pivot: u64) -> impl Iterator<Item = Key> + '_ {
+        let ordinary = Reverse(Merit::ORDINARY);
         let first = self.index.told.first().map(|key| key.0);
-        let classes = std::iter::successors(first, |merit| {
+        let merits = std::iter::successors(first, |merit| {
             let merit = *merit;
             self.told_from(merit, u64::MAX).map(|key| key.0).find(|next| *next != merit)
         });
-        classes.flat_map(move |merit| {
+        let better = merits.clone().take_while(move |merit| *merit < ordinary);
+        let worse = merits.skip_while(move |merit| *merit < ordinary);
+        let of_merit = move |merit| {
             let upper = self.told_from(merit, pivot).take_while(move |key| key.0 == merit);
             let lower = self.told_from(merit, 0).take_while(move |key| key.0 == merit && key.1 < pivot);
             upper.chain(lower).map(|key| key.2)
-        })
+        };
+        better.flat_map(of_merit).chain(self.ordinary_from(pivot)).chain(worse.flat_map(of_merit))
+    }
+
+    /// Peers of ordinary merit that may be told, in a circle that begins at `pivot`.
+    fn ordinary_from(&self, pivot: u64) -> impl Iterator<Item = Key> + '_ {
+        let circle = self.index.by_order.range((pivot, Key::FIRST)..);
+        let circle = circle.chain(self.index.by_order.range(..(pivot, Key::FIRST)));
+        let tellable = |peer: &Peer| peer.is_ordinary() && peer.may_be_told();
+        // Each look counts, or a store full of others would be walked through.
+        let looks = circle.take(MAX_LOOKS).map(|(_, key)| *key);
+        looks.filter(move |key| self.peers.get(*key).is_some_and(tellable))
     }
 
     /// Where a peer stood at the latest input; `None` if it is not stored.
