@@ -80,10 +80,13 @@ mod index;
 mod invariants;
 mod leaving;
 mod manager;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
 mod ops;
 mod order;
 mod pools;
 mod record;
+mod standins;
 mod state;
 mod store;
 mod telling;

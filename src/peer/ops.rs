@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use super::PeerManager;
-use super::answer::{AddError, Admitted, Dial, Eviction, Output, Reject, Report};
-use super::record::Source;
+use super::answer::{AddError, Admitted, BanError, Banned, Dial, Eviction, Output, Reject, Report};
+use super::change::Change;
+use super::config::ConfigError;
+use super::record::{BanTarget, Source};
 use super::state::Introduction;
 use crate::address::{Endpoint, NodeAddress};
-use crate::event::{Closed, Misbehaviour};
+use crate::event::{Closed, GoodAct, Misbehaviour};
 use crate::id::{ConnId, NodeId};
 
 /// One input.
@@ -15,7 +17,7 @@ use crate::id::{ConnId, NodeId};
 #[non_exhaustive]
 #[allow(missing_docs)] // Fields are the arguments of the method of the same name.
 pub enum Op {
-    /// Time passes. Whoever drives moves its clock; the manager sees it with the next input.
+    /// Time passes: whoever drives moves its clock by so much, and then calls [`PeerManager::advance`].
     Advance(Duration),
     /// [`PeerManager::add`].
     Add { address: NodeAddress, source: Source },
@@ -39,6 +41,16 @@ pub enum Op {
     Disconnected { conn: ConnId, closed: Closed },
     /// [`PeerManager::reported`].
     Reported { conn: ConnId, what: Misbehaviour, count: u32 },
+    /// [`PeerManager::praised`].
+    Praised { conn: ConnId, what: GoodAct, count: u32 },
+    /// [`PeerManager::measured`].
+    Measured { conn: ConnId, latency: Duration },
+    /// [`PeerManager::ban`].
+    Ban { target: BanTarget, length: Option<Duration>, why: Box<str> },
+    /// [`PeerManager::unban`].
+    Unban { target: BanTarget },
+    /// [`PeerManager::reconfigure`].
+    Reconfigure(Change),
     /// [`PeerManager::errored`].
     Errored { conn: ConnId, closed: Closed },
     /// [`PeerManager::disconnect`].
@@ -59,6 +71,9 @@ pub enum Answer {
     Report(Report),
     Eviction(Option<Eviction>),
     Disconnect(bool),
+    Ban(Result<Banned, BanError>),
+    Unban(bool),
+    Reconfigured(Result<bool, ConfigError>),
     Output(Option<Output>),
 }
 
@@ -66,7 +81,14 @@ impl Answer {
     /// Whether the call failed, and so must have changed nothing.
     #[must_use]
     pub fn is_error(&self) -> bool {
-        matches!(self, Self::Added(Err(_)) | Self::Admitted(Err(_)) | Self::Incoming(Err(_)))
+        matches!(
+            self,
+            Self::Added(Err(_))
+                | Self::Admitted(Err(_))
+                | Self::Incoming(Err(_))
+                | Self::Ban(Err(_))
+                | Self::Reconfigured(Err(_))
+        )
     }
 }
 
@@ -74,7 +96,10 @@ impl PeerManager {
     /// Applies one input at `now`.
     pub fn apply(&mut self, op: Op, now: Instant) -> Answer {
         match op {
-            Op::Advance(_) => Answer::Advanced,
+            Op::Advance(_) => {
+                self.advance(now);
+                Answer::Advanced
+            }
             Op::Add { address, source } => Answer::Added(self.add(address, source, now)),
             Op::TryDialNext => Answer::Dial(self.try_dial_next(now)),
             Op::Dialed { conn } => Answer::Admitted(self.dialed(conn, now)),
@@ -86,6 +111,11 @@ impl PeerManager {
             Op::TryEvictNext => Answer::Eviction(self.try_evict_next(now)),
             Op::Disconnected { conn, closed } => Answer::Report(self.disconnected(conn, &closed, now)),
             Op::Reported { conn, what, count } => Answer::Report(self.reported(conn, what, count, now)),
+            Op::Praised { conn, what, count } => Answer::Report(self.praised(conn, what, count, now)),
+            Op::Measured { conn, latency } => Answer::Report(self.measured(conn, latency, now)),
+            Op::Ban { target, length, why } => Answer::Ban(self.ban(target, length, &why, now)),
+            Op::Unban { target } => Answer::Unban(self.unban(&target, now)),
+            Op::Reconfigure(change) => Answer::Reconfigured(self.reconfigure(&change, now)),
             Op::Errored { conn, closed } => Answer::Report(self.errored(conn, &closed, now)),
             Op::Disconnect { peer } => Answer::Disconnect(self.disconnect(&peer, now)),
             Op::PollOutput => Answer::Output(self.poll_output()),
