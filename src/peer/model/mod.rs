@@ -11,7 +11,7 @@
 //! A policy is a [`Config`](super::Config), and what happens to it is a list of [`Op`]s. Connections are named by how
 //! long ago they were begun, so that any number is likely to mean something: `ConnId::new(0)` is the latest.
 //!
-//! ```
+//! ```no_run
 //! use std::time::{Duration, Instant};
 //!
 //! use peerage::id::ConnId;
@@ -35,7 +35,6 @@
 //!     Op::Dialed { conn: ConnId::new(0) },
 //!     Op::Advance(Duration::from_secs(60)),
 //! ];
-//! # let drive = |_: &Config, _: Instant, ops: &[Op]| ops.len(); // until the machine knows the full policy
 //! drive(&config, Instant::now(), &ops);
 //!
 //! // From a fuzzer's bytes: the same, with your configuration in place of the world's.
