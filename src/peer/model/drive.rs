@@ -341,7 +341,8 @@ fn check_told(model: &Model, manager: &PeerManager) {
     for to in std::iter::once(None).chain(model.peers().map(Some)) {
         let mut told = manager.advertise(to, usize::MAX);
         let mut expected = model.tellable(to);
-        (told.sort(), expected.sort());
+        told.sort();
+        expected.sort();
         assert_eq!(told, expected, "law 6: told to {to:?}");
     }
 }

@@ -26,12 +26,12 @@ enum End {
 impl End {
     fn of(closed: &Closed) -> Self {
         use DisconnectReason::{IncompatibleVersion, TooManyPeers, Useless};
-        match closed {
-            Closed { blame: Blame::Incompatible, .. } => Self::Incompatible,
-            Closed { blame: Blame::Ourselves, .. } => Self::Ours,
-            Closed { by: Side::Local, blame: Blame::Nobody | Blame::Overload, .. } => Self::Ours,
-            Closed { by: Side::Remote, reason: Useless | IncompatibleVersion, .. } => Self::Incompatible,
-            Closed { by: Side::Remote, reason: TooManyPeers, .. } => Self::Busy,
+        let useless = matches!(closed.reason, Useless | IncompatibleVersion);
+        match (closed.by, closed.blame) {
+            (_, Blame::Incompatible) => Self::Incompatible,
+            (_, Blame::Ourselves) | (Side::Local, Blame::Nobody | Blame::Overload) => Self::Ours,
+            (Side::Remote, _) if useless => Self::Incompatible,
+            (Side::Remote, _) if closed.reason == TooManyPeers => Self::Busy,
             _ => Self::Failed,
         }
     }

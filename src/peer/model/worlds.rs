@@ -59,10 +59,11 @@ pub fn identity(n: usize) -> NodeId {
 
 /// One of nine places: two in each of three networks of version 4, one in a private network, two in one /64.
 fn ip(n: usize) -> IpAddr {
-    match n % 9 {
-        n @ 0..6 => IpAddr::from([8, 8, 10 * (n as u8 / 2), n as u8]),
-        6 => IpAddr::from([10, 0, 0, 6]),
-        n => IpAddr::V6(Ipv6Addr::new(0x2001, 0x4860, 0, 0, 0, 0, 0, n as u16)),
+    let n = u8::try_from(n % 9).unwrap_or(0);
+    match n {
+        0..6 => IpAddr::from([8, 8, 10 * (n / 2), n]),
+        6 => IpAddr::from([10, 0, 0, n]),
+        _ => IpAddr::V6(Ipv6Addr::new(0x2001, 0x4860, 0, 0, 0, 0, 0, n.into())),
     }
 }
 
@@ -200,7 +201,7 @@ fn hasty(config: &mut Config) {
     config.upgrade_interval = ms(0);
     config.upgrade_margin = 1;
     config.unconditional = [identity(2)].into();
-    config.priorities = (6..10).map(|peer| (identity(peer), peer as u8)).collect();
+    config.priorities = (6u8..10).map(|peer| (identity(peer.into()), peer)).collect();
 }
 
 fn small_store(config: &mut Config) {
@@ -319,11 +320,11 @@ fn op(bytes: &mut Bytes<'_>) -> Op {
         50..53 => Op::Disconnected { conn: bytes.conn(), closed: closed(bytes) },
         53 => {
             let what = Misbehaviour::ALL[bytes.below(Misbehaviour::ALL.len())];
-            Op::Reported { conn: bytes.conn(), what, count: bytes.below(5) as u32 }
+            Op::Reported { conn: bytes.conn(), what, count: u32::from(bytes.next() % 5) }
         }
         54 => {
             let what = GoodAct::ALL[bytes.below(GoodAct::ALL.len())];
-            Op::Praised { conn: bytes.conn(), what, count: bytes.below(9) as u32 }
+            Op::Praised { conn: bytes.conn(), what, count: u32::from(bytes.next() % 9) }
         }
         55 => {
             let latency = Duration::from_micros(u64::from(bytes.next()) * 4_001);
@@ -385,13 +386,16 @@ fn change(bytes: &mut Bytes<'_>) -> Change {
         4 => Change::UpgradeSlots(bytes.below(20)),
         5 => {
             let class = bytes.next();
-            Change::Priority { peer: bytes.peer(), class: Some(class).filter(|class| class % 3 != 0) }
+            Change::Priority {
+                peer: bytes.peer(),
+                class: Some(class).filter(|class| !class.is_multiple_of(3)),
+            }
         }
         set => {
             let sets = [PeerSet::Persistent, PeerSet::Unconditional, PeerSet::Private, PeerSet::Trusted];
             let number = bytes.next();
             let set = if set == 9 { PeerSet::Seeds } else { sets[usize::from(number / 2) % 4] };
-            Change::Member { set, peer: bytes.peer(), member: number % 2 == 0 }
+            Change::Member { set, peer: bytes.peer(), member: number.is_multiple_of(2) }
         }
     }
 }
