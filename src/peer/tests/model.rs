@@ -415,11 +415,11 @@ fn the_corpus_is_written_anew() {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        (state >> 24) as u8
+        state.to_be_bytes()[3]
     };
     for round in 0..60_000usize {
         let mut bytes: Vec<u8> = (0..16 + round / 120).map(|_| next()).collect();
-        bytes[0] = (round % model::configs().len()) as u8;
+        bytes[0] = u8::try_from(round % model::configs().len()).unwrap();
         let answers = answers_of(&bytes);
         if answers.iter().filter(|answer| seen.insert((*answer).clone())).count() > 0 {
             std::fs::write(corpus.join(format!("{:03}", seen.len())), &bytes).unwrap();
