@@ -415,7 +415,7 @@ fn the_corpus_is_written_anew() {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state.to_be_bytes()[3]
+        state.to_be_bytes()[4]
     };
     for round in 0..60_000usize {
         let mut bytes: Vec<u8> = (0..16 + round / 120).map(|_| next()).collect();
