@@ -33,9 +33,9 @@ docs:
 cores:
     .ci/run cores
 
-# Explores one fuzz target for so many seconds (needs a nightly toolchain and cargo-fuzz).
+# Explores one fuzz target for so many seconds, and keeps what it finds (needs cargo-fuzz).
 fuzz target seconds="60":
-    cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
+    fuzz/explore.sh {{target}} {{seconds}}
 
 # Runs the benchmarks, or those whose name contains the filter.
 bench *filter:

@@ -58,6 +58,7 @@ impl PeerManager {
     /// Whether anybody may call from there; answers with the group of addresses that it counts towards.
     fn check_endpoint(&self, endpoint: &Endpoint, now: Instant) -> Result<Option<Group>, Reject> {
         let Some(ip) = endpoint.ip() else { return Ok(None) };
+        // Once somebody is unconditional, only the identity tells who a ban of a range covers.
         if self.bans.of_ip(ip).is_some() && self.config.unconditional.is_empty() {
             return Err(Reject::Banned);
         }
@@ -194,7 +195,11 @@ impl PeerManager {
         let conn = old.seat.conn;
         self.conns.remove(&conn);
         let (now, hold) = (self.now, Hold { until: self.now, why: HoldReason::Cooldown });
+        let lived = now.saturating_duration_since(old.since) >= self.config.backoff.survival;
         self.update(key, |peer| {
+            if lived {
+                peer.failures = 0;
+            }
             peer.standing_mut().settle_uptime(old.since, now);
             peer.end_live(hold);
         });
@@ -301,7 +306,7 @@ impl PeerManager {
         if !unconditional && let Some(Live { seat, .. }) = old {
             return Ok((Place { slot: seat.slot, ground: seat.ground, victim: seat.victim }, true));
         }
-        let place = self.place_for(newcomer, pool, now).filter(|_| unconditional || !over);
+        let place = self.place_for(newcomer, pool, now);
         Ok((place.ok_or(Reject::TooManyPeers)?, false))
     }
 }

@@ -105,7 +105,7 @@ impl Backoff<'_> {
             HoldReason::Busy => self.exponential(peer, failures.max(1)).max(self.busy(peer, failures)),
             HoldReason::Incompatible => self.incompatible(peer, failures),
             HoldReason::Ourselves => self.exponential(peer, 1),
-            HoldReason::SeedRest => self.config.seeds.rest.max(self.config.cooldown),
+            HoldReason::SeedRest => self.config.seeds.rest,
         }
     }
 

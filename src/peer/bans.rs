@@ -9,7 +9,7 @@ use super::backoff::later;
 use super::leaving::displaced;
 use super::parking::Blocker;
 use super::record::{BanReason, BanRecord, BanTarget, RecordKey};
-use super::state::EvictReason;
+use super::state::{EvictReason, Live, Peer};
 use super::{MAX_BAN_TEXT_BYTES, MAX_DURATION, PeerManager};
 use crate::address::IpPrefix;
 use crate::event::{Because, Misbehaviour, Rule};
@@ -217,7 +217,7 @@ impl PeerManager {
         self.mark(RecordKey::Ban(target));
         let covered: Vec<_> = self
             .live_peers()
-            .filter(|(_, peer, live)| live.doom.is_none() && self.is_banned(&peer.id, live.remote.ip()))
+            .filter(|(_, peer, live)| live.doom.is_none() && covers(&target, peer, live))
             .map(|(key, ..)| key)
             .collect();
         let because = Because::new(Rule::Banned, self.now).with_until(until);
@@ -232,5 +232,14 @@ impl PeerManager {
         self.release(Blocker::Ban(ban.serial));
         self.mark(RecordKey::Ban(*target));
         true
+    }
+}
+
+fn covers(target: &BanTarget, peer: &Peer, live: &Live) -> bool {
+    match target {
+        BanTarget::Peer(id) => peer.id == *id,
+        BanTarget::Prefix(prefix) => {
+            !peer.is_unconditional() && live.remote.ip().is_some_and(|ip| prefix.contains(ip))
+        }
     }
 }

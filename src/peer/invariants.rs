@@ -15,7 +15,6 @@ use std::collections::BTreeMap;
 
 use super::PeerManager;
 use super::arena::Key;
-use super::groups::Group;
 use super::index::{Index, Keys};
 use super::manager::Entry;
 use super::parking::parked_keys;
@@ -60,8 +59,7 @@ impl PeerManager {
             fresh.change(&Keys::default(), &Keys::of(key, peer));
             fresh.parked.extend(parked_keys(key, peer));
             for known in &peer.addresses {
-                let group = known.place.ip().and_then(|ip| Group::of(ip, &self.config.groups));
-                fresh.groups.count_stored(group, true);
+                fresh.groups.count_stored(self.group_of(known), true);
             }
         }
         for entry in self.conns.values() {

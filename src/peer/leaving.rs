@@ -54,7 +54,7 @@ impl PeerManager {
         let trusted_cap = behaviour.trusted_cap;
         let given = behaviour.weights.of(what).saturating_mul(count);
         let points = self.update(key, |peer| {
-            let cap = if peer.roles.trusted { trusted_cap } else { u32::MAX };
+            let cap = if peer.roles.trusted && given > 0 { trusted_cap } else { u32::MAX };
             peer.standing_mut().bad.add(given, cap, now, halves_every)
         });
         self.regrade(key);
@@ -193,7 +193,10 @@ impl PeerManager {
 
     /// The hold of a seed that was let go.
     fn rest(&self, now: Instant) -> Hold {
-        let rest = self.config.seeds.rest.max(self.config.cooldown);
+        let (rest, cooldown) = (self.config.seeds.rest, self.config.cooldown);
+        if cooldown > rest {
+            return Hold { until: later(now, cooldown), why: HoldReason::Cooldown };
+        }
         Hold { until: later(now, rest), why: HoldReason::SeedRest }
     }
 }

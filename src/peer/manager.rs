@@ -135,7 +135,9 @@ impl PeerManager {
         }
         let key = self.dirty.pop_first()?;
         let record = match &key {
-            RecordKey::Peer(id) => self.record(id).map(Record::Peer),
+            RecordKey::Peer(id) => {
+                self.record(id).filter(|record| !record.addresses.is_empty()).map(Record::Peer)
+            }
             RecordKey::Ban(target) => {
                 self.bans.get(target).map(|ban| Record::Ban(self.ban_record(*target, ban)))
             }

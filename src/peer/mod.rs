@@ -97,6 +97,8 @@ mod index;
 mod invariants;
 mod leaving;
 mod manager;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
 mod ops;
 mod order;
 mod parking;

@@ -45,7 +45,7 @@ impl PeerManager {
         if self.index.usage.pool(pool).has_room(self.config.limit(pool)) {
             return Some(Place { slot, ground: Ground::Free, victim: None });
         }
-        if newcomer.seed && pool == PoolName::Outbound || !self.may_take_over(pool, now) {
+        if newcomer.seed || !self.may_take_over(pool, now) {
             return None;
         }
         let (ground, victim) = self.victim_for(newcomer, pool, now)?;

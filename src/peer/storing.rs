@@ -11,6 +11,7 @@ use super::groups::Group;
 use super::index::{Keys, PruneKey, prune_key};
 use super::order::order_of;
 use super::record::{AddressRecord, HoldRecord, PeerRecord, PointsRecord, Record, Source, StandingRecord};
+use super::sources::SourceKey;
 use super::standing::{Points, Standing};
 use super::state::{Address, Peer, State, Wait};
 use crate::address::NodeAddress;
@@ -156,16 +157,20 @@ impl PeerManager {
 
     /// An address in the form in which it is kept, counted with its group and its source.
     fn count(&mut self, address: &NodeAddress, source: Source, failures: u32) -> Address {
-        let place = address.place().clone();
-        let group = place.ip().and_then(|ip| Group::of(ip, &self.config.groups));
-        self.index.groups.count_stored(group, true);
-        Address { place, source: self.sources.add(source), failures }
+        let known = Address { place: address.place().clone(), source: self.sources.add(source), failures };
+        self.index.groups.count_stored(self.group_of(&known), true);
+        known
     }
 
     fn discount(&mut self, known: &Address) {
-        let group = known.place.ip().and_then(|ip| Group::of(ip, &self.config.groups));
-        self.index.groups.count_stored(group, false);
+        self.index.groups.count_stored(self.group_of(known), false);
         self.sources.remove(known.source);
+    }
+
+    /// The group towards whose stored addresses one counts: those that the operator named count towards none.
+    pub(super) fn group_of(&self, known: &Address) -> Option<Group> {
+        let ip = known.place.ip().filter(|_| known.source != SourceKey::Operator);
+        ip.and_then(|ip| Group::of(ip, &self.config.groups))
     }
 
     /// Takes up what a store remembers: bans first, then peers in the drawn order, which fills the indexes from one
@@ -264,10 +269,11 @@ impl PeerManager {
         (left > Duration::ZERO).then(|| Hold { until: later(self.now, left), why: hold.why })
     }
 
-    /// What is stored of a peer, as of the latest input; `None` if it is not known, or by no address.
+    /// What there is to store of a peer, as of the latest input; `None` if it is not known. Without an address it is not
+    /// worth a row.
     #[must_use]
     pub fn record(&self, peer: &NodeId) -> Option<PeerRecord> {
-        let peer = self.peer(peer).filter(|peer| !peer.addresses.is_empty())?;
+        let peer = self.peer(peer)?;
         let address = |known: &Address| AddressRecord {
             address: NodeAddress::new(peer.id, known.place.clone()),
             source: self.sources.source(known.source),

@@ -15,6 +15,8 @@ mod cli;
 mod hostile;
 #[cfg(feature = "cli")]
 mod interop;
+#[cfg(feature = "model")]
+mod peer_corpus;
 mod queue_corpus;
 mod rlpx_bytes;
 mod rlpx_corpus;
