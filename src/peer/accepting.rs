@@ -11,7 +11,7 @@ use super::manager::{Entry, Incoming};
 use super::order::{Class, order_of};
 use super::pools::{Ground, PoolName, Slot};
 use super::seating::{Newcomer, Place};
-use super::state::{EvictReason, Introduction, Live, Peer, Remote, Seat};
+use super::state::{EvictReason, Introduction, Live, Peer, Remote, Seat, State, Wait};
 use crate::address::Endpoint;
 use crate::event::{Blame, Closed, DisconnectReason, Layer};
 use crate::id::{ConnId, Direction, NodeId};
@@ -233,6 +233,10 @@ impl PeerManager {
         let leaves = self.config.seeds.mode.map(|stay| (later(now, stay), EvictReason::SeedMode));
         self.conns.insert(seat.conn, Entry::Live(key));
         self.unpark(key);
+        if self.peers.get(key).is_some_and(|peer| matches!(peer.state, State::Idle(Wait::Held(_)))) {
+            // The hold is over, and must not come back after a restart.
+            self.touch(key);
+        }
         self.update(key, |peer| {
             // From now on its time counts.
             peer.standing_mut();

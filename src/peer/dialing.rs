@@ -28,6 +28,7 @@ enum Line {
 
 /// Whom to dial, and where.
 struct Choice {
+    line: Line,
     key: Key,
     address: usize,
     place: Place,
@@ -43,10 +44,13 @@ impl PeerManager {
         if self.index.usage.dials >= self.config.max_dials_in_flight {
             return None;
         }
-        let Choice { key, address, place } = self.choose(now)?;
+        let Choice { line, key, address, place } = self.choose(now)?;
         let peer = self.peers.get(key)?;
         let address = peer.address_at(address)?;
-        let because = self.because_dialled(peer, place, now);
+        let because = match line {
+            Line::Offering(quota) if place.ground == Ground::Free => self.quota(quota),
+            _ => self.because_dialled(peer, place),
+        };
         let conn = self.mint();
         self.claim(place, conn, now);
         self.conns.insert(conn, Entry::Dial(key));
@@ -75,7 +79,7 @@ impl PeerManager {
                 && let Some((key, address)) = self.next_in(Line::Offering(quota), &mut budget)
                 && let Some(place) = self.outbound_place(Line::Offering(quota), key, now)
             {
-                return Some(Choice { key, address, place });
+                return Some(Choice { line: Line::Offering(quota), key, address, place });
             }
         }
         let due = self.next_in(Line::Due, &mut budget).map(|next| (Line::Due, next));
@@ -85,7 +89,7 @@ impl PeerManager {
         };
         let (line, (key, address)) = due.or_else(|| seed(self, &mut budget))?;
         let place = self.outbound_place(line, key, now)?;
-        Some(Choice { key, address, place })
+        Some(Choice { line, key, address, place })
     }
 
     fn outbound_place(&self, line: Line, key: Key, now: Instant) -> Option<Place> {

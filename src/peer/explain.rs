@@ -3,7 +3,7 @@
 //! Nothing here changes anything. A question is answered from the state as of the latest input; a rejected call changed
 //! nothing, so it can be explained afterwards.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::PeerManager;
 use super::answer::Reject;
@@ -100,8 +100,7 @@ impl PeerManager {
     }
 
     /// Why this dial is made.
-    pub(super) fn because_dialled(&self, peer: &Peer, place: Place, now: Instant) -> Because {
-        debug_assert_eq!(now, self.now);
+    pub(super) fn because_dialled(&self, peer: &Peer, place: Place) -> Because {
         if peer.roles.seed {
             return self.rule(Rule::Seed);
         }
@@ -223,7 +222,7 @@ impl PeerManager {
         self.counted(rule, self.index.usage.pool(pool).used, self.config.limit(pool).number())
     }
 
-    fn quota(&self, quota: usize) -> Because {
+    pub(super) fn quota(&self, quota: usize) -> Because {
         let count = self.index.up_offering[quota] + self.index.dialing_offering[quota];
         let asked = self.config.quotas.get(quota).map(|quota| quota.at_least);
         self.counted(Rule::Quota, count, asked)
