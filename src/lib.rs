@@ -122,7 +122,7 @@
 //! | — | the wall |
 //! | L3 | [`transport`], [`channel`] |
 //! | L4 | [`router`] |
-//! | L5 | [`reactor`], [`observe`] |
+//! | L5 | [`reactor`], [`observe`], `store` (feature `sqlite`) |
 //!
 //! # What is not provided
 //!
@@ -146,6 +146,8 @@ pub mod observe;
 pub mod reactor;
 #[cfg(feature = "net")]
 pub mod router;
+#[cfg(feature = "sqlite")]
+pub mod store;
 #[cfg(feature = "net")]
 pub mod transport;
 #[cfg(all(feature = "net", any(doc, doctest)))]

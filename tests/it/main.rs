@@ -21,6 +21,8 @@ mod queue_corpus;
 mod rlpx_bytes;
 mod rlpx_corpus;
 mod router;
+#[cfg(feature = "sqlite")]
+mod store;
 mod tidy;
 mod transports;
 mod tutorial;
