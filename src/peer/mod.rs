@@ -84,6 +84,8 @@ mod ops;
 mod order;
 mod pools;
 mod record;
+#[cfg(feature = "serde")]
+mod serial;
 mod state;
 mod store;
 mod telling;
