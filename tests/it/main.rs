@@ -16,6 +16,8 @@ mod hostile;
 #[cfg(feature = "cli")]
 mod interop;
 mod queue_corpus;
+#[cfg(feature = "cli")]
+mod replay;
 mod rlpx_bytes;
 mod rlpx_corpus;
 mod router;

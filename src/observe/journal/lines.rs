@@ -77,7 +77,7 @@ impl<R: BufRead> Lines<R> {
 
     /// Takes the line that was read last for a `T`.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, JournalError> {
-        serde_json::from_slice(&self.line).map_err(|error| {
+        serde_json::from_slice(self.line.trim_ascii_end()).map_err(|error| {
             let text = error.to_string();
             let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what).to_owned();
             JournalError {
