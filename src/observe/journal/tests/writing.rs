@@ -137,3 +137,28 @@ fn a_journal_is_made_for_its_owner_alone_and_never_over_another_file() {
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(create(&file, Limits::default()).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
 }
+
+/// `cargo test --release --features journal --lib -- --ignored --nocapture an_input_costs`
+#[test]
+#[ignore = "prints figures"]
+fn an_input_costs_so_much_to_take_note_of() {
+    const ROUNDS: u32 = 20_000;
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("journal");
+    let limits = Limits { queued_lines: 1 << 20, ..Limits::default() };
+    let (recorder, journal) = create(&file, limits).unwrap();
+    let mut bench = Bench::new(recorder, Config::new(id(0)), &[]);
+    let ops = forms::ops();
+    let answered: Vec<(&Op, Answer)> = ops.iter().map(|op| (op, bench.apply(op, Duration::ZERO))).collect();
+    let began = epoch();
+    for round in 0..ROUNDS {
+        for (op, answer) in &answered {
+            bench.recorder.record(op, answer, Duration::from_micros(round.into()));
+        }
+    }
+    let each = began.elapsed() / ROUNDS / u32::try_from(ops.len()).unwrap();
+    drop(bench);
+    let status = journal.finish();
+    let bytes = std::fs::metadata(&file).unwrap().len() / (status.recorded.max(1));
+    println!("{each:?} and {bytes} bytes for each of {} inputs; {} missed", status.recorded, status.missed);
+}
