@@ -218,6 +218,9 @@ impl fmt::Display for Host {
     }
 }
 
+#[cfg(feature = "serde")]
+crate::id::as_text!(NodeAddress, IpPrefix);
+
 impl FromStr for NodeAddress {
     type Err = AddressError;
 
@@ -299,6 +302,7 @@ fn parse_host(text: &str) -> Result<Host, AddressError> {
 
 /// What an address resolves to: something that a transport can dial.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Endpoint {
     /// A TCP socket.

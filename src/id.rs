@@ -14,6 +14,12 @@ use std::str::FromStr;
 
 use secp256k1::{PublicKey, SecretKey};
 
+#[cfg(feature = "serde")]
+mod text;
+
+#[cfg(feature = "serde")]
+pub(crate) use text::{as_text, parsed};
+
 /// Identifies a node: the 64-byte uncompressed secp256k1 public key without its `04` tag (the enode id).
 ///
 /// A value of this type is always a point on the curve. Its representation is private, so that another
@@ -236,6 +242,7 @@ impl FromStr for NodeKey {
 
 /// The epoch of a connection: new for each attempt, never reused within a node's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ConnId(u64);
 
 impl ConnId {
@@ -263,6 +270,7 @@ impl fmt::Display for ConnId {
 
 /// Who opened a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Direction {
     /// The peer dialled us.
     Inbound,

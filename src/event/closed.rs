@@ -5,6 +5,7 @@ use std::fmt;
 
 /// The layer in which something happened, lowest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Layer {
     /// The byte stream: TCP, or the in-memory pipe that stands for it.
@@ -50,6 +51,7 @@ impl fmt::Display for Layer {
 
 /// Who ended a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Side {
     /// We did.
     Local,
@@ -76,6 +78,7 @@ impl fmt::Display for Side {
 
 /// Whose fault an end is. The peer manager weighs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Blame {
     /// Nobody's: an orderly end.
     Nobody,
@@ -114,6 +117,7 @@ impl fmt::Display for Blame {
 
 /// The reason of a devp2p Disconnect (RLPx, "Disconnect (0x01)"). Unknown numbers are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum DisconnectReason {
     /// 0x00: somebody asked for it.
     Requested,
@@ -219,8 +223,12 @@ impl fmt::Display for DisconnectReason {
     }
 }
 
+/// By a name of its own, since serde takes a field that is written as a reference for a part of its input.
+type Label = &'static str;
+
 /// How a connection, or the attempt at one, ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Closed {
     /// Who ended it.
     pub by: Side,
@@ -231,7 +239,8 @@ pub struct Closed {
     /// The reason as the wire has it: sent, received, or what would have been sent.
     pub reason: DisconnectReason,
     /// A stable snake-case label of the cause, finer than `reason`; counters are keyed by layer and label.
-    pub label: &'static str,
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "super::label::deserialize"))]
+    pub label: Label,
     /// The cause in words, for people. May be empty.
     pub detail: Cow<'static, str>,
 }

@@ -21,6 +21,7 @@ pub struct Because {
 
 /// A rule of the peer manager. Each stands for one sentence of the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Rule {
     /// It is this node itself.
@@ -152,6 +153,21 @@ impl fmt::Display for Because {
             Some(left) => write!(f, "; for another {}", Spoken(left)),
             None => Ok(()),
         }
+    }
+}
+
+/// Without the instants, which mean nothing outside the process: what is left of the time instead.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Because {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let remaining = self.remaining().map(|left| u64::try_from(left.as_nanos()).unwrap_or(u64::MAX));
+        let mut because = serializer.serialize_struct("Because", 4)?;
+        because.serialize_field("rule", &self.rule)?;
+        because.serialize_field("value", &self.value)?;
+        because.serialize_field("threshold", &self.threshold)?;
+        because.serialize_field("remaining_ns", &remaining)?;
+        because.end()
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 /// What a peer did well, as a reactor sees it: only the reactor knows what is of use to its protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum GoodAct {
     /// It answered a question, in time and to the point.

@@ -8,6 +8,7 @@ use std::fmt;
 /// the connection, as a [`Closed`](super::Closed). Most kinds are noticed by the router; what the rules of a channel's
 /// own protocol are only its reactor knows, and so the last two are for reactors to report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 #[repr(usize)]
 pub enum Misbehaviour {

@@ -10,6 +10,8 @@
 
 mod closed;
 mod decision;
+#[cfg(feature = "serde")]
+mod label;
 mod merit;
 mod misbehaviour;
 

@@ -27,6 +27,9 @@ impl fmt::Display for Capability {
 )]
 pub struct CapabilityNameError;
 
+#[cfg(feature = "serde")]
+crate::id::as_text!(Capability);
+
 impl FromStr for Capability {
     type Err = CapabilityNameError;
 
@@ -44,6 +47,7 @@ impl FromStr for Capability {
 
 /// A channel that both ends of a connection have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct AgreedChannel {
     /// Its name.
     pub id: ChannelId,

@@ -3,8 +3,13 @@
 //! [`LogObserver`] writes each event as one `tracing` record whose fields are the event's own, so that a log
 //! can be searched by layer and label. Nothing here decides anything.
 //!
-//! Metrics and a journal are not here: write an [`Observer`] for them, or read the counters of
+//! With the feature `journal`, `observe::journal` keeps all that the peer manager is told and decides, and replays it.
+//!
+//! Metrics are not here: write an [`Observer`] for them, or read the counters of
 //! [`RouterHandle`](crate::router::RouterHandle).
+
+#[cfg(feature = "journal")]
+pub mod journal;
 
 use crate::event::{Event, EventKind, Observer};
 use crate::id::{ChannelId, ConnId, Direction, NodeId, ShortId};

@@ -12,6 +12,7 @@ use crate::message::{AgreedChannel, Capability};
 
 /// A dial to make. Report its end with `dialed` or `dial_failed`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Dial {
     /// The epoch of the attempt, and of the connection that it may become.
     pub conn: ConnId,
@@ -23,6 +24,7 @@ pub struct Dial {
 
 /// A connection was admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Admitted {
     /// The connection to the same peer that it replaces. To the manager that one is gone: close it with
     /// [`DisconnectReason::AlreadyConnected`]; reports about it are late.
@@ -31,6 +33,7 @@ pub struct Admitted {
 
 /// A connection to end. Report its end with `disconnected`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Eviction {
     /// Which one.
     pub conn: ConnId,
@@ -54,6 +57,7 @@ impl Eviction {
 
 /// Whether a report was about something that is still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[must_use]
 pub enum Report {
     /// It was, and has been taken in.
@@ -65,6 +69,7 @@ pub enum Report {
 /// Why a connection is not admitted. The call that returns it changed nothing: end the connection, and report
 /// that with `dial_failed` or `incoming_failed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Reject {
     /// No room in the pool, and nobody worse to take the place of.
@@ -153,6 +158,7 @@ impl Reject {
 
 /// Why an address is not taken up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum AddError {
     /// It is this node's own identity.
@@ -180,6 +186,7 @@ pub enum AddError {
 /// What is up has passed every check: its identity is proved, a channel at least is agreed (unless the node was told
 /// to do without), and its network is this node's, if it named one.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum PeerUpdate {
     /// Sending to the peer works.
     #[non_exhaustive]
@@ -239,6 +246,7 @@ impl PeerUpdate {
 
 /// Something for the shell to carry out.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum Output {
     /// Apply it to the [`UpdateLog`](super::UpdateLog).
     Update(PeerUpdate),
@@ -279,6 +287,7 @@ pub enum WakeReason {
 
 /// What a ban did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Banned {
     /// Connections that will be evicted for it.
     pub evicts: usize,
@@ -288,6 +297,7 @@ pub struct Banned {
 
 /// Why a ban is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum BanError {
     /// It is this node itself.

@@ -9,6 +9,7 @@ use crate::id::NodeId;
 
 /// Why a peer is left alone for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum HoldReason {
     /// Its connection ended a moment ago.

@@ -10,6 +10,7 @@ use crate::event::{GoodAct, Misbehaviour};
 /// Each report adds the points of its kind to the peer's score. At `limit` its connection ends. Each `halves_every` the
 /// score is halved, rounded down, so that what happens now and then is forgiven and what goes on is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct BehaviourConfig {
     /// The score at which a connection ends. Default 100, at least 1.
     pub limit: u32,
@@ -36,6 +37,7 @@ pub struct BehaviourConfig {
 
 /// The points of one good act, by kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct GoodWeights {
     /// Default 1.
     pub served: u32,
@@ -67,6 +69,7 @@ impl GoodWeights {
 ///
 /// What honest software never does reaches the default limit at once; what can come of a race or of haste adds up.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct BehaviourWeights {
     /// Default 100: whoever cannot encode its protocol will not learn it. The connection ends at any weight.
     pub malformed_message: u32,

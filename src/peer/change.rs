@@ -6,6 +6,7 @@ use crate::id::NodeId;
 /// A change of the configuration in force. What follows from it, follows from the state: see
 /// [`PeerManager::reconfigure`](super::PeerManager::reconfigure).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Change {
     /// [`Config::max_outbound`].
@@ -34,6 +35,7 @@ pub enum Change {
 
 /// A set of peers in a [`Config`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum PeerSet {
     /// [`Config::persistent`].

@@ -14,6 +14,7 @@ pub const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// An upper bound, or the stated wish to have none. Zero means zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Limit {
     /// No bound.
     Unlimited,
@@ -59,6 +60,7 @@ impl fmt::Display for Limit {
 
 /// How long a peer is left alone after it could not be reached, or did not stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct BackoffConfig {
     /// Before the first retry. Each further failure doubles it. Default 30 s. Above zero.
     pub min: Duration,
@@ -92,6 +94,7 @@ impl Default for BackoffConfig {
 
 /// Peers that are asked for addresses and let go.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct SeedConfig {
     /// Peers to ask for addresses. Dialled only when nobody else can be dialled, never forgotten, let go again.
     pub peers: BTreeSet<NodeId>,
@@ -119,6 +122,7 @@ impl Default for SeedConfig {
 ///
 /// Only literal public addresses belong to a group, unless [`private_too`](Self::private_too).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct GroupConfig {
     /// Outgoing connections and dials. Default 2: whoever rents a /24 gets no more than that of our choice.
     pub max_outbound: Limit,
@@ -150,6 +154,7 @@ impl Default for GroupConfig {
 
 /// How many connected peers there should be that offer something.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Quota {
     /// What they offer.
     pub wants: Want,
@@ -160,6 +165,7 @@ pub struct Quota {
 
 /// Something that a peer may offer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Want {
     /// A capability of this name, in any version.
     Capability(ChannelId),
@@ -193,6 +199,7 @@ pub const MAX_QUOTAS: usize = 16;
 
 /// The policy of a peer manager. Start from [`Config::new`] and change what differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Config {
     /// Who we are: never stored, dialled or accepted.
     pub self_id: NodeId,
@@ -264,6 +271,7 @@ pub struct Config {
 
 /// Why a [`Config`] is refused. Names the field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ConfigError {
     /// A number must not be zero.

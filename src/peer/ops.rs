@@ -12,8 +12,13 @@ use crate::address::{Endpoint, NodeAddress};
 use crate::event::{Closed, GoodAct, Misbehaviour};
 use crate::id::{ConnId, NodeId};
 
-/// One input.
+/// One input. With the feature `serde` it can be written and read.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
 #[non_exhaustive]
 #[allow(missing_docs)] // Fields are the arguments of the method of the same name.
 pub enum Op {
@@ -60,7 +65,10 @@ pub enum Op {
 }
 
 /// What an [`Op`] was answered.
+///
+/// With the feature `serde` it can be written and not read: instants in it are told as the time left until then.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[allow(missing_docs)] // Each holds what the method of that name returns.
 pub enum Answer {
     Advanced,

@@ -15,6 +15,7 @@ use crate::id::NodeId;
 
 /// A reading of the wall's clock: milliseconds since 1970-01-01 00:00 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct WallTime {
     unix_ms: u64,
 }
@@ -51,6 +52,7 @@ impl WallTime {
 
 /// Where an address came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Source {
     /// The operator named it. It ends the peer's back-off if it is new, gives way to no other source, and counts
@@ -67,6 +69,7 @@ pub enum Source {
 
 /// Something that a store keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Record {
     /// A peer.
     Peer(PeerRecord),
@@ -76,6 +79,7 @@ pub enum Record {
 
 /// Under what a [`Record`] is kept. There is one record for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum RecordKey {
     /// A peer.
     Peer(NodeId),
@@ -96,6 +100,7 @@ impl Record {
 
 /// An address with its history.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct AddressRecord {
     /// The address.
     pub address: NodeAddress,
@@ -107,6 +112,7 @@ pub struct AddressRecord {
 
 /// What is stored of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct PeerRecord {
     /// Who it is.
     pub id: NodeId,
@@ -142,6 +148,7 @@ impl PeerRecord {
 
 /// A [`Hold`](super::Hold) as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct HoldRecord {
     /// When it ends.
     pub until: WallTime,
@@ -151,6 +158,7 @@ pub struct HoldRecord {
 
 /// How a peer behaved, as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct StandingRecord {
     /// What it did wrong.
     pub bad: Option<PointsRecord>,
@@ -164,6 +172,7 @@ pub struct StandingRecord {
 
 /// Points that are halved as time passes, as they were at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct PointsRecord {
     /// How many.
     pub points: u32,
@@ -173,6 +182,7 @@ pub struct PointsRecord {
 
 /// Who is banned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum BanTarget {
     /// A peer, wherever it is.
     Peer(NodeId),
@@ -191,6 +201,7 @@ impl fmt::Display for BanTarget {
 
 /// Why somebody is banned.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum BanReason {
     /// An operator's words, at most [`MAX_BAN_TEXT_BYTES`](super::MAX_BAN_TEXT_BYTES).
@@ -210,6 +221,7 @@ impl fmt::Display for BanReason {
 
 /// What is stored of a ban.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct BanRecord {
     /// Who is banned.
     pub target: BanTarget,

@@ -31,6 +31,7 @@ use crate::message::{AgreedChannel, Capability};
 
 /// The far end of a connection, as far as we know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Remote {
     /// We dialled this.
     Address(NodeAddress),
@@ -60,6 +61,7 @@ impl Remote {
 
 /// What a handshake has told of a peer. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Introduction {
     /// The channels agreed, with the version in use of each.
     pub channels: Arc<[AgreedChannel]>,
@@ -71,6 +73,7 @@ pub struct Introduction {
 
 /// Why a connection is to be ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum EvictReason {
     /// Something above found fault with the peer.

@@ -13,6 +13,7 @@ use super::config::{ConfigError, RouterConfig};
 use super::erased::AnyTransport;
 use super::events::Events;
 use super::manager::{Mailbox, ManagerActor};
+use super::recording::{Recorded, Recorder};
 use super::shutdown::Ending;
 use super::{AddressFilter, IdentityFilter, MemoryStore, Router, Shared};
 use crate::address::{BoxFuture, Endpoint, LiteralResolver, NodeAddress, Resolver};
@@ -23,7 +24,7 @@ use crate::channel::{
 use crate::event::Observer;
 use crate::id::NodeId;
 use crate::message::{ChannelSpec, Message};
-use crate::peer::{self, AddError, PeerManager, Source, Store, StoreError, WallTime};
+use crate::peer::{self, AddError, Answer, Op, Source, Store, StoreError, WallTime};
 use crate::queue::charge;
 use crate::rlpx::{CapabilityError, INFO_CHANNEL, check_channels};
 use crate::transport::{Offer, Transport};
@@ -90,6 +91,7 @@ pub struct Builder {
     observers: Vec<Box<dyn Observer>>,
     resolver: Box<dyn Resolver>,
     store: Box<dyn Store>,
+    recorder: Option<Box<dyn Recorder>>,
     address_filter: Option<AddressFilter>,
     identity_filter: Option<IdentityFilter>,
     outbox: Outbox,
@@ -129,6 +131,7 @@ impl Builder {
             observers: Vec::new(),
             resolver: Box::new(LiteralResolver),
             store: Box::new(MemoryStore::new()),
+            recorder: None,
             address_filter: None,
             identity_filter: None,
             outbox,
@@ -234,6 +237,12 @@ impl Builder {
         self
     }
 
+    /// Has `recorder` take note of every input of the peer manager, from the addresses given here on.
+    pub fn record_inputs(&mut self, recorder: impl Recorder) -> &mut Self {
+        self.recorder = Some(Box::new(recorder));
+        self
+    }
+
     /// Refuses incoming peers by address, before any cryptography.
     pub fn address_filter(
         &mut self,
@@ -277,11 +286,12 @@ impl Builder {
         let mut peers = self.config.peers.clone();
         peers.self_id = self.id;
         let loaded = self.store.load()?;
-        let mut manager = PeerManager::new(peers, seed, now, wall_clock(), loaded.records)?;
+        let mut manager = Recorded::new((peers, seed), (now, wall_clock()), loaded.records, self.recorder)?;
         for address in self.peers {
-            manager
-                .add(&address, Source::Operator, now)
-                .map_err(|error| BuildError::Address { address: Box::new(address), error })?;
+            let op = Op::Add { address: address.clone(), source: Source::Operator };
+            if let Answer::Added(Err(error)) = manager.apply(op, now) {
+                return Err(BuildError::Address { address: Box::new(address), error });
+            }
         }
         let (mailbox, requests) = Mailbox::new();
         let offer = Offer {

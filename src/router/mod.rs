@@ -26,6 +26,7 @@ mod erased;
 mod events;
 mod handle;
 mod manager;
+mod recording;
 mod shutdown;
 mod store;
 
@@ -33,6 +34,7 @@ pub use builder::{BuildError, Builder};
 pub use config::{ConfigError, RouterConfig};
 pub use events::Ends;
 pub use handle::{ChannelStatus, NotAdded, PeerStatus, RouterHandle, Stopped};
+pub use recording::{Recorder, Start};
 pub use shutdown::Report;
 pub use store::MemoryStore;
 

@@ -203,6 +203,8 @@ async fn malformed_arguments_are_refused_in_one_sentence() {
     refused(&["devnet", "--nodes", "1"], "2..=512").await;
     refused(&["devnet", "--for", "soon"], "10s").await;
     refused(&["devnet", "--transport", "udp"], "rlpx, memory").await;
+    refused(&["devnet", "--churn", "0"], "1..=6000").await;
+    refused(&["replay"], "<FILE>").await;
     refused(&["probe"], "<ENODE>").await;
     refused(&["nonsense"], "nonsense").await;
 }

@@ -18,6 +18,8 @@ mod interop;
 #[cfg(feature = "model")]
 mod peer_corpus;
 mod queue_corpus;
+#[cfg(feature = "cli")]
+mod replay;
 mod rlpx_bytes;
 mod rlpx_corpus;
 mod router;

@@ -1,11 +1,13 @@
 //! The `peerage` command line.
 
 mod devnet;
+mod journal;
 mod key;
 mod node;
 mod output;
 mod probe;
 mod refusal;
+mod replay;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,6 +38,10 @@ enum Command {
     /// order. Lost is what was sent and never arrived, and what was dropped for another reason than that whoever sent
     /// or asked had given it up: late answers and stale messages, as a busy machine makes them, are counted and are no
     /// loss.
+    ///
+    /// With --churn, nodes are killed and started again while the network runs, and what is lost with them is counted as
+    /// such. Then the nodes must form one network again, and lines said in it must all arrive: what is lost after the
+    /// churn is lost.
     Devnet {
         /// How many nodes, 2 to 512.
         #[arg(long, default_value_t = 8, value_parser = node_count)]
@@ -46,6 +52,16 @@ enum Command {
         /// What connects them.
         #[arg(long, value_enum, default_value_t = TransportKind::Rlpx)]
         transport: TransportKind,
+        /// How many nodes a minute are killed and started again with what they had stored, 1 to 6000.
+        #[arg(long, value_name = "PER_MINUTE", value_parser = clap::value_parser!(u16).range(1..=6000))]
+        churn: Option<u16>,
+        /// Chooses which nodes are killed.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// A folder for the journals of the peer managers, made if it is missing: node-0.jsonl and so on, and
+        /// node-0.1.jsonl after the first restart. `peerage replay` reads them.
+        #[arg(long, value_name = "DIR")]
+        journal: Option<PathBuf>,
     },
     /// Runs one node. Lines typed are chat; lines received are printed.
     Node {
@@ -61,6 +77,24 @@ enum Command {
         /// The network; peers that name another are refused.
         #[arg(long, default_value = "peerage")]
         network: String,
+        /// A new file for the journal of the peer manager, of 1 GiB at most. `peerage replay` reads it.
+        #[arg(long, value_name = "FILE")]
+        journal: Option<PathBuf>,
+    },
+    /// Feeds the journal of a node to a fresh peer manager, and says whether it decides the same.
+    ///
+    /// Exits with 0 if it does, with 1 and the first decision that differs if it does not, and with 2 if the file is no
+    /// journal or is damaged. A journal that ends before its node, or in the middle of its last line, is replayed as far
+    /// as it goes, with a note.
+    Replay {
+        /// The journal that `peerage node --journal` or `peerage devnet --journal` wrote.
+        file: PathBuf,
+        /// Stops behind this line.
+        #[arg(long, value_name = "LINE")]
+        until: Option<u64>,
+        /// Prints every input with what is decided on it.
+        #[arg(short, long)]
+        verbose: bool,
     },
     /// Dials any RLPx node and says what it finds, stage by stage.
     Probe {
@@ -82,7 +116,7 @@ enum Command {
     Key(key::KeyCommand),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum TransportKind {
     /// TCP and RLPx, on loopback ports that the system chooses.
     Rlpx,
@@ -137,11 +171,16 @@ fn run(command: Command, output: &Output) -> Result<(), Failure> {
             .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))
     };
     match command {
-        Command::Devnet { nodes, time, transport } => {
-            runtime()?.block_on(devnet::run(output, usize::from(nodes), time, transport))
+        Command::Devnet { nodes, time, transport, churn, seed, journal } => {
+            let settings =
+                devnet::Settings { nodes: usize::from(nodes), time, transport, churn, seed, journal };
+            runtime()?.block_on(devnet::run(output, &settings))
         }
-        Command::Node { listen, key, peers, network } => {
-            runtime()?.block_on(node::run(output, node::Settings { listen, key, peers, network }))
+        Command::Node { listen, key, peers, network, journal } => {
+            runtime()?.block_on(node::run(output, node::Settings { listen, key, peers, network, journal }))
+        }
+        Command::Replay { file, until, verbose } => {
+            replay::run(output, &replay::Settings { file: &file, until, verbose })
         }
         Command::Probe { target, timeout, offers, network } => {
             runtime()?.block_on(probe::run(output, target, timeout, &offers, network))

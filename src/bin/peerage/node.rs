@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::output::{Failure, Output, in_words, printable};
-use crate::{interrupted, key};
+use crate::{interrupted, journal, key};
 
 /// How often each peer is pinged.
 const PING_EVERY: Duration = Duration::from_secs(5);
@@ -29,6 +29,7 @@ pub(crate) struct Settings {
     pub(crate) key: PathBuf,
     pub(crate) peers: Vec<NodeAddress>,
     pub(crate) network: String,
+    pub(crate) journal: Option<PathBuf>,
 }
 
 pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failure> {
@@ -68,6 +69,7 @@ pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failu
     builder.reactor("ping", drive(pinger, ping_channel, updates, no_orders));
     let updates = builder.updates();
     builder.reactor("peers", show_peers(out, updates));
+    let journal = settings.journal.as_deref().map(|file| journal::begin(&mut builder, file)).transpose()?;
     let router = builder.build().map_err(invalid)?;
     if is_new {
         // Only now: a node that cannot start leaves no key behind.
@@ -83,6 +85,9 @@ pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failu
         handle.shutdown();
     };
     let (report, ()) = tokio::join!(router.run(), stop);
+    if let Some(journal) = journal {
+        journal::show(output, &journal.finish());
+    }
     farewell(output, &report)
 }
 

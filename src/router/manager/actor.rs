@@ -1,4 +1,7 @@
 //! Owns the peer manager, feeds it what happens, and carries out what it decides.
+//!
+//! A report about a connection that is no longer the peer's is counted by the manager; nothing else follows, so that
+//! the answers to reports are not looked at.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,9 +14,10 @@ use super::ingress::{Command, Request};
 use crate::channel::{BehaviourReport, Link};
 use crate::event::{Blame, Closed, DisconnectReason, EventKind, Layer, harmless};
 use crate::id::{ConnId, Direction};
-use crate::peer::{self, Output, PeerManager, Reject, Source, Store};
+use crate::peer::{Answer, Op, Output, Reject, Source, Store};
 use crate::router::connection::quitting;
 use crate::router::events::About;
+use crate::router::recording::Recorded;
 use crate::router::{Shared, dialer};
 
 /// What the actor counts for the report of a shutdown.
@@ -24,7 +28,7 @@ pub(in crate::router) struct Tally {
 }
 
 pub(in crate::router) struct ManagerActor {
-    manager: PeerManager,
+    manager: Recorded,
     store: Box<dyn Store>,
     mailbox: mpsc::Receiver<Request>,
     reports: mpsc::Receiver<BehaviourReport>,
@@ -35,7 +39,7 @@ pub(in crate::router) struct ManagerActor {
 
 impl ManagerActor {
     pub(in crate::router) fn new(
-        manager: PeerManager,
+        manager: Recorded,
         store: Box<dyn Store>,
         mailbox: mpsc::Receiver<Request>,
         reports: mpsc::Receiver<BehaviourReport>,
@@ -80,9 +84,9 @@ impl ManagerActor {
 
     /// Carries out all that the manager has decided; says when it wants to be asked again.
     fn act(&mut self, shared: &Arc<Shared>) -> Option<Instant> {
-        let now = Instant::now().into_std();
         self.drain_outputs(shared);
-        while let Some(eviction) = self.manager.try_evict_next(now) {
+        let now = Instant::now().into_std();
+        while let Answer::Eviction(Some(eviction)) = self.manager.apply(Op::TryEvictNext, now) {
             if let Some(link) = self.links.get(&eviction.conn) {
                 link.close(eviction.closed);
             }
@@ -90,14 +94,15 @@ impl ManagerActor {
         if shared.stopping.is_cancelled() {
             return None;
         }
-        while let Some(dial) = self.manager.try_dial_next(now) {
+        while let Answer::Dial(Some(dial)) = self.manager.apply(Op::TryDialNext, now) {
             dialer::spawn(shared, dial);
         }
-        self.manager.next_wakeup().map(|wakeup| wakeup.at.into())
+        self.manager.manager().next_wakeup().map(|wakeup| wakeup.at.into())
     }
 
     fn drain_outputs(&mut self, shared: &Shared) {
-        while let Some(output) = self.manager.poll_output() {
+        let now = Instant::now().into_std();
+        while let Answer::Output(Some(output)) = self.manager.apply(Op::PollOutput, now) {
             match output {
                 Output::Update(update) => shared.updates.apply(update),
                 Output::Persist(record) => self.store.persist(record),
@@ -110,10 +115,12 @@ impl ManagerActor {
         let now = Instant::now().into_std();
         match request {
             Request::Incoming { endpoint, reply } => {
-                let answer = self.manager.incoming(&endpoint, now).map_err(Reject::closed);
-                if let Err(Ok(conn)) = reply.send(answer) {
+                let Answer::Incoming(answer) = self.manager.apply(Op::Incoming { endpoint }, now) else {
+                    return;
+                };
+                if let Err(Ok(conn)) = reply.send(answer.map_err(Reject::closed)) {
                     // The acceptor was cancelled between asking and hearing: give the slot back.
-                    late(self.manager.incoming_failed(conn, &quitting(), now));
+                    self.manager.apply(Op::IncomingFailed { conn, closed: quitting() }, now);
                 }
             }
             Request::Established { link, reply } => {
@@ -126,10 +133,10 @@ impl ManagerActor {
                 }
             }
             Request::Failed { conn, direction: Direction::Outbound, closed } => {
-                late(self.manager.dial_failed(conn, &closed, now));
+                self.manager.apply(Op::DialFailed { conn, closed }, now);
             }
             Request::Failed { conn, direction: Direction::Inbound, closed } => {
-                late(self.manager.incoming_failed(conn, &closed, now));
+                self.manager.apply(Op::IncomingFailed { conn, closed }, now);
             }
             Request::Misbehaved(report) => self.on_report(shared, report),
             Request::Disconnected { conn, closed, lost } => self.on_disconnected(shared, conn, &closed, lost),
@@ -141,17 +148,16 @@ impl ManagerActor {
     fn on_established(&mut self, shared: &Shared, link: &Arc<Link>) -> Result<(), Closed> {
         let now = Instant::now().into_std();
         let conn = link.conn;
-        let admitted = match (shared.stopping.is_cancelled(), link.direction) {
-            (true, _) => Err(quitting()),
-            (false, Direction::Outbound) => self.manager.dialed(conn, now).map_err(Reject::closed),
-            (false, Direction::Inbound) => {
-                self.manager.accepted(conn, link.peer(), now).map_err(Reject::closed)
-            }
+        let op = match link.direction {
+            _ if shared.stopping.is_cancelled() => return Err(quitting()),
+            Direction::Outbound => Op::Dialed { conn },
+            Direction::Inbound => Op::Accepted { conn, id: link.peer() },
         };
+        let Answer::Admitted(admitted) = self.manager.apply(op, now) else { return Err(quitting()) };
         // A rejection changes nothing: the attempt is still open, and its end is told when the peer is gone.
-        let admitted = admitted?;
+        let admitted = admitted.map_err(Reject::closed)?;
         if !shared.registry.insert(Arc::clone(link)) {
-            late(self.manager.disconnected(conn, &quitting(), now));
+            self.manager.apply(Op::Disconnected { conn, closed: quitting() }, now);
             return Err(quitting());
         }
         for inbound in &shared.inbounds {
@@ -170,7 +176,8 @@ impl ManagerActor {
             }
             old.close(replaced());
         }
-        late(self.manager.ready(conn, link.far_end.introduction.clone(), now));
+        let introduction = link.far_end.introduction.clone();
+        self.manager.apply(Op::Ready { conn, introduction }, now);
         shared.events.emit(about(link), EventKind::Up { channels: link.channel_ids() });
         Ok(())
     }
@@ -187,7 +194,8 @@ impl ManagerActor {
         if shared.stopping.is_cancelled() {
             self.tally.lost += lost;
         }
-        late(self.manager.disconnected(conn, closed, Instant::now().into_std()));
+        let op = Op::Disconnected { conn, closed: closed.clone() };
+        self.manager.apply(op, Instant::now().into_std());
         shared.events.emit(about(&link), EventKind::Down { closed: closed.clone() });
     }
 
@@ -202,7 +210,7 @@ impl ManagerActor {
         let about = About { conn: Some(conn), peer: Some(peer), direction };
         let detail = harmless(detail);
         shared.events.emit(about, EventKind::Misbehaved { channel, what, count, detail });
-        late(self.manager.reported(conn, what, count, Instant::now().into_std()));
+        self.manager.apply(Op::Reported { conn, what, count }, Instant::now().into_std());
     }
 
     fn on_command(&mut self, command: Command) {
@@ -210,20 +218,22 @@ impl ManagerActor {
         // Whoever asked may have stopped waiting; the command stands all the same.
         match command {
             Command::Add { address, reply } => {
-                let _ = reply.send(self.manager.add(&address, Source::Operator, now));
+                let op = Op::Add { address, source: Source::Operator };
+                if let Answer::Added(added) = self.manager.apply(op, now) {
+                    let _ = reply.send(added);
+                }
             }
             Command::Disconnect { peer, reply } => {
-                let _ = reply.send(self.manager.disconnect(&peer, now));
+                if let Answer::Disconnect(connected) = self.manager.apply(Op::Disconnect { peer }, now) {
+                    let _ = reply.send(connected);
+                }
             }
             Command::Advertise { to, limit, reply } => {
-                let _ = reply.send(self.manager.advertise(to, limit));
+                let _ = reply.send(self.manager.manager().advertise(to, limit));
             }
         }
     }
 }
-
-/// A report about a connection that is no longer the peer's is counted by the manager; nothing else follows.
-fn late(_: peer::Report) {}
 
 /// The end of a connection whose peer has a better one.
 fn replaced() -> Closed {

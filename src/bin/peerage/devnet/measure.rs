@@ -9,6 +9,8 @@ use peerage::channel::DropReason;
 use peerage::reactor::ping;
 use peerage::router::RouterHandle;
 
+use super::nodes::Network;
+
 /// What the reactors of all nodes measure.
 pub(super) struct Measured {
     round_trips_us: Mutex<Histogram<u64>>,
@@ -67,18 +69,19 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    pub(super) fn of(handles: &[RouterHandle], measured: &Measured) -> Self {
+    pub(super) fn of(network: &Network, measured: &Measured) -> Self {
         let mut totals = Self::default();
-        for handle in handles {
+        for handle in network.handles() {
             totals.queued += handle.peers().iter().map(|peer| peer.queued_messages).sum::<usize>();
-            for channel in handle.channels() {
-                // Received before sent: a message in flight between the two readings is not taken for lost.
-                totals.received += channel.received;
-                totals.sent += channel.sent;
-                totals.queued += channel.waiting;
-                for (reason, count) in channel.dropped {
-                    totals.count(reason, count);
-                }
+            totals.queued += handle.channels().iter().map(|channel| channel.waiting).sum::<usize>();
+        }
+        // What a node that was killed had counted was sent and received all the same.
+        for channel in network.handles().chain(network.killed()).flat_map(RouterHandle::channels) {
+            // Received before sent: a message in flight between the two readings is not taken for lost.
+            totals.received += channel.received;
+            totals.sent += channel.sent;
+            for (reason, count) in channel.dropped {
+                totals.count(reason, count);
             }
         }
         let round_trips = measured.round_trips_us.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,6 +102,17 @@ impl Totals {
     /// Messages that were written and never came to their peer: sent = received + dropped on arrival + these.
     pub(super) fn missing(&self) -> u64 {
         self.sent.saturating_sub(self.received + self.dropped_on_arrival)
+    }
+
+    /// What is lost of what was sent since `earlier`, when nothing was on its way.
+    pub(super) fn lost_since(&self, earlier: &Self) -> u64 {
+        self.lost().saturating_sub(earlier.lost())
+    }
+
+    /// How often a line said since `earlier`, when `nodes` nodes were one network, was not heard by one of them.
+    pub(super) fn unheard_since(&self, earlier: &Self, nodes: usize) -> u64 {
+        let due = (self.lines_said - earlier.lines_said) * (nodes as u64).saturating_sub(1);
+        due.saturating_sub(self.lines_heard - earlier.lines_heard)
     }
 
     /// Messages that should have come to a reactor and did not.

@@ -1,9 +1,11 @@
 //! `peerage devnet`: a whole network in one process, with ping and chat on it.
 
+mod churn;
 mod measure;
 mod nodes;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +14,11 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
+use self::churn::Churn;
 use self::measure::{Measured, Totals};
 use self::nodes::Network;
-use crate::TransportKind;
-use crate::interrupted;
 use crate::output::{Failure, Output};
+use crate::{TransportKind, interrupted, journal};
 
 /// How often each node of a small network says a line.
 const LINE_EVERY: Duration = Duration::from_millis(250);
@@ -26,36 +28,54 @@ const LINES_HEARD_PER_SECOND: f64 = 20_000.0;
 /// How long nothing may arrive before what has not arrived is taken for lost.
 const SETTLE: Duration = Duration::from_secs(5);
 
-pub(crate) async fn run(
-    output: &Output,
-    count: usize,
-    time: Duration,
-    transport: TransportKind,
-) -> Result<(), Failure> {
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) nodes: usize,
+    pub(crate) time: Duration,
+    pub(crate) transport: TransportKind,
+    /// Nodes killed and started again in a minute.
+    pub(crate) churn: Option<u16>,
+    pub(crate) seed: u64,
+    /// The folder for journals.
+    pub(crate) journal: Option<PathBuf>,
+}
+
+pub(crate) async fn run(output: &Output, settings: &Settings) -> Result<(), Failure> {
     let interrupted = interrupted()?;
     let measured = Arc::new(Measured::default());
-    let network = Network::start(count, transport, &measured).await?;
-    let over = match transport {
+    let mut network = Network::start(settings, &measured).await?;
+    let over = match settings.transport {
         TransportKind::Rlpx => "TCP-RLPx on loopback",
         TransportKind::Memory => "memory",
     };
-    output.text(format!("{count} nodes over {over}, each told only its predecessor's address\n"));
+    let nodes = settings.nodes;
+    output.text(format!("{nodes} nodes over {over}, each told only its predecessor's address\n"));
     output.text(" time   up  conns     out/s      in/s   rtt p50   rtt p99  queued  dropped");
 
     let interrupted = tokio::select! {
         biased;
         () = interrupted => true,
-        () = async {
+        ran = async {
             form(&network).await;
-            traffic(output, &network, &measured, time).await;
-        } => false,
+            traffic(output, &mut network, &measured, settings).await
+        } => {
+            ran?;
+            false
+        }
     };
-    let nodes = count;
+    let after = match settings.churn {
+        Some(_) => Some(churn::recover(&mut network, &measured).await?),
+        None => None,
+    };
     let connections = network.connections();
     let connected = network.is_connected();
-    let totals = settle(&network, &measured).await;
-    let reports = network.stop().await;
-    summary(output, &Summary { nodes, connections, connected, interrupted, totals, reports })
+    let totals = settle(&network, &measured, after.as_ref()).await;
+    let killed = network.killed().len();
+    let (reports, journals) = network.stop().await;
+    if let Some(journals) = &journals {
+        journal::show(output, journals);
+    }
+    summary(output, &Summary { nodes, connections, connected, interrupted, totals, killed, after, reports })
 }
 
 /// Waits until all nodes are one network, so that every line said can be heard by all. The summary says if
@@ -70,23 +90,30 @@ async fn form(network: &Network) {
 }
 
 /// Lets every node say a line now and then, and prints a row each second.
-async fn traffic(output: &Output, network: &Network, measured: &Measured, time: Duration) {
+async fn traffic(
+    output: &Output,
+    network: &mut Network,
+    measured: &Measured,
+    settings: &Settings,
+) -> Result<(), Failure> {
     let (began, mut before) = (Instant::now(), Totals::default());
     let (mut rows, mut lines) = (interval(Duration::from_secs(1)), interval(line_every(network)));
     rows.set_missed_tick_behavior(MissedTickBehavior::Skip);
     lines.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut churn = Churn::new(settings);
     rows.tick().await;
     // A little after the last row, so that a run of whole seconds ends with one.
-    let mut end = std::pin::pin!(sleep(time + Duration::from_millis(20)));
+    let mut end = std::pin::pin!(sleep(settings.time + Duration::from_millis(20)));
     loop {
         tokio::select! {
             biased;
             _ = rows.tick() => {
-                let totals = Totals::of(network.handles(), measured);
+                let totals = Totals::of(network, measured);
                 row(output, began.elapsed(), network, &totals, &before);
                 before = totals;
             }
-            () = &mut end => return,
+            () = &mut end => return Ok(()),
+            () = churn.due() => churn.act(network).await?,
             _ = lines.tick() => network.say_lines(),
         }
     }
@@ -94,7 +121,7 @@ async fn traffic(output: &Output, network: &Network, measured: &Measured, time: 
 
 fn line_every(network: &Network) -> Duration {
     #[allow(clippy::cast_precision_loss, reason = "at most 512 nodes")]
-    let nodes = network.handles().len() as f64;
+    let nodes = network.size() as f64;
     LINE_EVERY.max(Duration::from_secs_f64(nodes * (nodes - 1.0) / LINES_HEARD_PER_SECOND))
 }
 
@@ -121,16 +148,17 @@ fn row(output: &Output, elapsed: Duration, network: &Network, now: &Totals, befo
 }
 
 /// Asks and says no more, and waits until what was sent has arrived.
-async fn settle(network: &Network, measured: &Measured) -> Totals {
+async fn settle(network: &Network, measured: &Measured, after: Option<&Totals>) -> Totals {
     network.quiet();
-    let mut last = Totals::of(network.handles(), measured);
+    let missing_before = after.map_or(0, Totals::missing);
+    let mut last = Totals::of(network, measured);
     let mut progress = Instant::now();
     loop {
         sleep(Duration::from_millis(50)).await;
-        let now = Totals::of(network.handles(), measured);
+        let now = Totals::of(network, measured);
         // Twice the same and nothing missing: an answer or a passed-on line may follow what has arrived.
         let unchanged = (now.sent, now.received) == (last.sent, last.received);
-        let arrived = unchanged && now.missing() == 0 && now.queued == 0;
+        let arrived = unchanged && now.missing() <= missing_before && now.queued == 0;
         if arrived || progress.elapsed() > SETTLE {
             return now;
         }
@@ -147,12 +175,18 @@ struct Summary {
     connected: bool,
     interrupted: bool,
     totals: Totals,
+    /// Lives that ended in the churn.
+    killed: usize,
+    /// The counts when the churn was over and nothing was on its way.
+    after: Option<Totals>,
     reports: Vec<Option<Report>>,
 }
 
 fn summary(output: &Output, summary: &Summary) -> Result<(), Failure> {
-    let Summary { nodes, connections, connected, interrupted, totals, reports } = summary;
-    let (missing, lost) = (totals.missing(), totals.lost());
+    let Summary { nodes, connections, connected, interrupted, totals, killed, after, reports } = summary;
+    let before = after.clone().unwrap_or_default();
+    let (missing, lost) = (totals.missing(), totals.lost_since(&before));
+    let unheard = after.as_ref().map_or(0, |after| totals.unheard_since(after, *nodes));
     let clean = reports.iter().all(|report| report.as_ref().is_some_and(|report| report.clean));
     output.text(format!(
         "\n{nodes} nodes, {connections} connections, {}\n\
@@ -177,6 +211,13 @@ fn summary(output: &Output, summary: &Summary) -> Result<(), Failure> {
             "some task failed or did not end in time"
         },
     ));
+    if after.is_some() {
+        output.text(format!(
+            "churn          {killed} nodes killed, {} messages lost with them; after it {} lines said, {unheard} not heard",
+            before.lost(),
+            totals.lines_said - before.lines_said,
+        ));
+    }
     output.object(&json!({
         "event": "summary", "nodes": nodes, "connections": connections, "connected": connected,
         "interrupted": interrupted, "messages_sent": totals.sent, "messages_received": totals.received,
@@ -184,14 +225,21 @@ fn summary(output: &Output, summary: &Summary) -> Result<(), Failure> {
         "messages_lost": lost, "dropped": totals.dropped, "rtt_p50_us": totals.rtt_p50_us,
         "rtt_p99_us": totals.rtt_p99_us, "pings": totals.pings, "lines_said": totals.lines_said,
         "lines_heard": totals.lines_heard, "clean_shutdown": clean,
+        "killed": killed, "messages_lost_in_churn": before.lost(), "lines_unheard_after_churn": unheard,
     }));
     if !connected && !interrupted {
         return Err(Failure::failed("the nodes did not form one network"));
     }
     if lost > 0 {
-        let dropped = totals.dropped_against_will;
+        let (missing, dropped) = (
+            missing.saturating_sub(before.missing()),
+            totals.dropped_against_will - before.dropped_against_will,
+        );
         let why = format!("{lost} messages were lost: {missing} never arrived, {dropped} were dropped");
         return Err(Failure::failed(why));
+    }
+    if unheard > 0 && !interrupted {
+        return Err(Failure::failed(format!("{unheard} lines said after the churn were not heard")));
     }
     if clean { Ok(()) } else { Err(Failure::failed("not every node shut down in order")) }
 }

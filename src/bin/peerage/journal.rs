@@ -1,0 +1,36 @@
+//! The journals that `node` and `devnet` write.
+
+use std::path::Path;
+
+use peerage::observe::journal::{Journal, Limits, Status, create};
+use peerage::router::Builder;
+use serde_json::json;
+
+use crate::output::{Failure, Output};
+
+/// Has the node that is being built keep a journal in a new file.
+pub(crate) fn begin(builder: &mut Builder, file: &Path) -> Result<Journal, Failure> {
+    let made = create(file, Limits::default());
+    let (recorder, journal) = made.map_err(|error| {
+        let why = match error.kind() {
+            std::io::ErrorKind::AlreadyExists => "it exists already".to_owned(),
+            _ => error.to_string(),
+        };
+        Failure::usage(format!("cannot write the journal {}: {why}", file.display()))
+    })?;
+    builder.record_inputs(recorder);
+    Ok(journal)
+}
+
+/// Says what became of a journal, or of several in sum.
+pub(crate) fn show(output: &Output, status: &Status) {
+    let Status { recorded, missed, shortfall } = status;
+    let gap = shortfall.as_ref().map(|why| format!("; {missed} more came after it had ended: {why}"));
+    output.line(
+        format!("journal        {recorded} inputs{}", gap.unwrap_or_default()),
+        &json!({
+            "event": "recorded", "inputs": recorded, "missed": missed,
+            "shortfall": shortfall.as_ref().map(ToString::to_string),
+        }),
+    );
+}
