@@ -1,15 +1,19 @@
 //! What the peer manager costs, from a thousand known addresses to a million.
 //!
 //! `cargo bench --bench peers` prints a table: the median and the 99th percentile of each input in nanoseconds, the
-//! time to restore everything from records, and the memory for each address (Linux only). `cargo bench --bench peers --
+//! time to restore everything from records, and the memory that is then allocated for each address. `cargo bench --bench peers --
 //! 1000 10000` measures those sizes alone. Inputs are timed one by one, so a reading of the clock (about 25 ns) is in
 //! each figure.
 
+#![allow(clippy::expect_used, clippy::disallowed_methods)] // A benchmark reads the clock.
+
+use std::alloc::System;
 use std::cell::Cell;
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use cap::Cap;
 use peerage::address::{Endpoint, NodeAddress};
 use peerage::event::{Blame, Closed, DisconnectReason, GoodAct, Layer};
 use peerage::id::{NodeId, NodeKey};
@@ -17,6 +21,9 @@ use peerage::peer::{
     BanTarget, Change, Config, Introduction, Limit, PeerManager, PeerRecord, PeerSet, Record, Source,
     WallTime,
 };
+
+#[global_allocator]
+static ALLOCATED: Cap<System> = Cap::new(System, usize::MAX);
 
 /// Calls of each input that are timed.
 const ROUNDS: usize = 2_000;
@@ -41,7 +48,7 @@ fn address(id: NodeId, nth: usize) -> NodeAddress {
 struct Curve {
     size: usize,
     restore: Duration,
-    bytes_per_address: Option<usize>,
+    bytes_per_address: usize,
     /// Name, median and 99th percentile.
     inputs: Vec<(&'static str, Duration, Duration)>,
 }
@@ -49,6 +56,7 @@ struct Curve {
 impl Curve {
     fn measure(size: usize, ids: &[NodeId]) -> Self {
         let (known, fresh) = ids.split_at(size);
+        let before = ALLOCATED.allocated();
         let records: Vec<Record> = known
             .iter()
             .enumerate()
@@ -67,24 +75,23 @@ impl Curve {
         config.backoff.min = Duration::from_millis(100);
         (config.backoff.max, config.backoff.max_persistent) = (config.backoff.min, config.backoff.min);
         config.backoff.jitter = Duration::ZERO;
-        let before = resident();
         let start = Instant::now();
         let manager = PeerManager::new(config, 7, start, WallTime::from_unix_ms(1_700_000_000_000), records);
         let restore = start.elapsed();
-        let bytes = before.zip(resident()).map(|(before, after)| after.saturating_sub(before) / size);
+        let bytes_per_address = (ALLOCATED.allocated() - before) / size;
         let mut bench =
             Bench { manager: manager.expect("the configuration is valid"), now: start, taken: Vec::new() };
         assert_eq!(bench.manager.counts().stored, size);
         bench.run(known, fresh);
-        Self { size, restore, bytes_per_address: bytes, inputs: bench.taken }
+        Self { size, restore, bytes_per_address, inputs: bench.taken }
     }
 
     fn print(&self) {
-        let bytes = self.bytes_per_address.map_or("unknown".to_owned(), |bytes| bytes.to_string());
         println!(
-            "\n{} addresses: restored in {:.3} s, {bytes} B for each address",
+            "\n{} addresses: restored in {:.3} s, {} B for each address",
             self.size,
-            self.restore.as_secs_f64()
+            self.restore.as_secs_f64(),
+            self.bytes_per_address
         );
         println!("{:<36} {:>10} {:>10}", "input", "median ns", "p99 ns");
         for (name, median, p99) in &self.inputs {
@@ -262,11 +269,4 @@ impl Bench {
 
 fn introduction() -> Introduction {
     Introduction { channels: [].into(), services: [].into(), capabilities: [].into() }
-}
-
-/// Memory in use, in bytes, where the system tells.
-fn resident() -> Option<usize> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()? * 1024)
 }

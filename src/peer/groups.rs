@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::backoff::later;
-use super::config::GroupConfig;
+use super::config::{GroupConfig, Limit};
 use crate::address::Scope;
 use crate::id::Direction;
 
@@ -58,6 +58,17 @@ impl Groups {
         if let Some(group) = group {
             count(&mut self.stored, group, more);
         }
+    }
+
+    /// Counts one more address of a group, unless that would be more than the limit.
+    pub(super) fn store_within(&mut self, group: Group, limit: Limit) -> bool {
+        let count = self.stored.entry(group).or_default();
+        let room = limit.is_above(*count as usize);
+        *count += u32::from(room);
+        if *count == 0 {
+            self.stored.remove(&group);
+        }
+        room
     }
 
     pub(super) fn count_connected(&mut self, group: Option<Group>, direction: Direction, more: bool) {

@@ -189,7 +189,7 @@ impl PeerManager {
             let key = record.key();
             let restored = match record {
                 Record::Ban(record) => self.restore_ban(&record),
-                Record::Peer(record) => self.restore_peer(record, order.unwrap_or_default()),
+                Record::Peer(record) => self.restore_peer(&record, order.unwrap_or_default()),
             };
             if !restored {
                 self.skipped_records = self.skipped_records.saturating_add(1);
@@ -199,7 +199,7 @@ impl PeerManager {
     }
 
     /// Takes up a peer that a store remembers. Answers whether anything of it could be used.
-    fn restore_peer(&mut self, record: PeerRecord, order: u64) -> bool {
+    fn restore_peer(&mut self, record: &PeerRecord, order: u64) -> bool {
         let id = record.id;
         if id == self.config.self_id || self.find_ordered(&id, order).is_some() {
             return false;
@@ -207,7 +207,7 @@ impl PeerManager {
         let mut peer = Peer::new(id, order, &self.config);
         peer.failures = record.failures;
         peer.incompatible = record.incompatible;
-        let standing = self.restored_standing(&record);
+        let standing = self.restored_standing(record);
         if standing != Standing::default() {
             *peer.standing_mut() = standing;
             peer.rank.merit.grade = standing.grade(None, self.now, &self.config.behaviour);
@@ -215,14 +215,15 @@ impl PeerManager {
         if let Some(hold) = record.hold.and_then(|hold| self.restored_hold(&id, record.failures, hold)) {
             peer.state = State::Idle(Wait::Held(hold));
         }
-        let usable: Vec<AddressRecord> = self.usable_addresses(&id, record.addresses);
-        if usable.is_empty() {
+        peer.addresses = self.restored_addresses(&id, &record.addresses);
+        if peer.addresses.is_empty() {
             return false;
         }
-        let Ok(gives_way) = self.peer_to_give_up(&peer) else { return false };
+        let Ok(gives_way) = self.peer_to_give_up(&peer) else {
+            peer.addresses.iter().for_each(|known| self.discount(known));
+            return false;
+        };
         gives_way.into_iter().for_each(|worst| self.forget(worst));
-        peer.addresses =
-            usable.iter().map(|known| self.count(&known.address, known.source, known.failures)).collect();
         let met = peer.history.is_some();
         let key = self.insert(peer);
         if met {
@@ -231,18 +232,34 @@ impl PeerManager {
         true
     }
 
-    /// The addresses of a record that are the peer's own and within all limits.
-    fn usable_addresses(&self, id: &NodeId, stored: Vec<AddressRecord>) -> Vec<AddressRecord> {
-        let mut usable: Vec<AddressRecord> = Vec::new();
+    /// The addresses of a record that are the peer's own and within all limits, counted.
+    fn restored_addresses(&mut self, id: &NodeId, stored: &[AddressRecord]) -> Vec<Address> {
+        let most = self.config.max_addresses_per_peer;
+        let mut usable: Vec<Address> = Vec::with_capacity(stored.len().min(most));
         for known in stored {
-            let own = known.address.id() == *id;
-            let twice = usable.iter().any(|other| other.address == known.address);
-            let within = self.check_limits(known.address.place().ip(), known.source).is_ok();
-            if own && within && !twice && usable.len() < self.config.max_addresses_per_peer {
-                usable.push(known);
+            let place = known.address.place();
+            let twice = usable.iter().any(|other| other.place == *place);
+            if known.address.id() == *id && !twice && usable.len() < most {
+                usable.extend(self.restored_address(known));
             }
         }
         usable
+    }
+
+    fn restored_address(&mut self, known: &AddressRecord) -> Option<Address> {
+        if let Source::Gossip { from } = known.source
+            && !self.config.max_addresses_per_source.is_above(self.sources.told_by(&from))
+        {
+            return None;
+        }
+        let (place, failures) = (known.address.place().clone(), known.failures);
+        let ip = place.ip().filter(|_| known.source != Source::Operator);
+        if let Some(group) = ip.and_then(|ip| Group::of(ip, &self.config.groups))
+            && !self.index.groups.store_within(group, self.config.groups.max_stored)
+        {
+            return None;
+        }
+        Some(Address { place, source: self.sources.add(known.source), failures })
     }
 
     fn restored_standing(&self, record: &PeerRecord) -> Standing {

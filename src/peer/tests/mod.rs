@@ -152,6 +152,7 @@ impl Bench {
         self.now += by;
     }
 
+    #[allow(clippy::needless_pass_by_value)] // What a test adds it has just made.
     fn add(&mut self, address: NodeAddress) -> Result<bool, AddError> {
         self.act(|manager, now| manager.add(&address, Source::Discovery, now))
     }
