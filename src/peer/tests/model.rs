@@ -43,6 +43,8 @@ impl ReferenceStateMachine for Peers {
     }
 
     fn apply(mut side: Side, op: &Op) -> Side {
+        // Those of the operation before have been compared, on a copy.
+        side.reference.model.take_updates();
         side.latest = Some(side.reference.step(op));
         side
     }
