@@ -7,11 +7,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::ingress::{Command, Request};
+use super::ingress::Request;
+use super::operating::tell_unban;
 use crate::channel::{BehaviourReport, Link};
-use crate::event::{Blame, Closed, DisconnectReason, EventKind, Layer, harmless};
+use crate::event::{Act, Blame, Closed, DisconnectReason, EventKind, Layer, harmless};
 use crate::id::{ConnId, Direction};
-use crate::peer::{self, Output, PeerManager, Reject, Source, Store};
+use crate::peer::{self, Output, PeerManager, Store};
 use crate::router::connection::quitting;
 use crate::router::events::About;
 use crate::router::{Shared, dialer};
@@ -24,7 +25,7 @@ pub(in crate::router) struct Tally {
 }
 
 pub(in crate::router) struct ManagerActor {
-    manager: PeerManager,
+    pub(super) manager: PeerManager,
     store: Box<dyn Store>,
     mailbox: mpsc::Receiver<Request>,
     reports: mpsc::Receiver<BehaviourReport>,
@@ -84,6 +85,8 @@ impl ManagerActor {
         self.drain_outputs(shared);
         while let Some(eviction) = self.manager.try_evict_next(now) {
             if let Some(link) = self.links.get(&eviction.conn) {
+                let (why, because) = (eviction.why.label(), eviction.because);
+                shared.events.emit(about(link), EventKind::Evicting { why, because });
                 link.close(eviction.closed);
             }
         }
@@ -100,9 +103,19 @@ impl ManagerActor {
         while let Some(output) = self.manager.poll_output() {
             match output {
                 Output::Update(update) => shared.updates.apply(update),
-                Output::Persist(record) => self.store.persist(record),
-                Output::Forget(peer) => self.store.forget(&peer),
+                Output::Persist(record) => {
+                    self.tell_ban(shared, &record);
+                    self.store.persist(record);
+                }
+                Output::Forget(key) => {
+                    tell_unban(shared, &key);
+                    self.store.forget(&key);
+                }
             }
+        }
+        if let Some(error) = self.store.take_fault() {
+            let error = error.to_string();
+            shared.events.emit(About::default(), EventKind::StoreFailed { error });
         }
     }
 
@@ -110,7 +123,11 @@ impl ManagerActor {
         let now = Instant::now().into_std();
         match request {
             Request::Incoming { endpoint, reply } => {
-                let answer = self.manager.incoming(&endpoint, now).map_err(Reject::closed);
+                let answer = self.manager.incoming(&endpoint, now);
+                let answer = answer.map_err(|reject| {
+                    let about = About { direction: Some(Direction::Inbound), ..About::default() };
+                    self.refuse(shared, about, reject, Some(&endpoint))
+                });
                 if let Err(Ok(conn)) = reply.send(answer) {
                     // The acceptor was cancelled between asking and hearing: give the slot back.
                     late(self.manager.incoming_failed(conn, &quitting(), now));
@@ -131,9 +148,9 @@ impl ManagerActor {
             Request::Failed { conn, direction: Direction::Inbound, closed } => {
                 late(self.manager.incoming_failed(conn, &closed, now));
             }
-            Request::Misbehaved(report) => self.on_report(shared, report),
+            Request::Behaved(report) => self.on_report(shared, report),
             Request::Disconnected { conn, closed, lost } => self.on_disconnected(shared, conn, &closed, lost),
-            Request::Command(command) => self.on_command(command),
+            Request::Command(command) => self.on_command(command, now),
         }
     }
 
@@ -142,14 +159,15 @@ impl ManagerActor {
         let now = Instant::now().into_std();
         let conn = link.conn;
         let admitted = match (shared.stopping.is_cancelled(), link.direction) {
-            (true, _) => Err(quitting()),
-            (false, Direction::Outbound) => self.manager.dialed(conn, now).map_err(Reject::closed),
-            (false, Direction::Inbound) => {
-                self.manager.accepted(conn, link.peer(), now).map_err(Reject::closed)
-            }
+            (true, _) => Err(None),
+            (false, Direction::Outbound) => self.manager.dialed(conn, now).map_err(Some),
+            (false, Direction::Inbound) => self.manager.accepted(conn, link.peer(), now).map_err(Some),
         };
         // A rejection changes nothing: the attempt is still open, and its end is told when the peer is gone.
-        let admitted = admitted?;
+        let admitted = admitted.map_err(|reject| match reject {
+            Some(reject) => self.refuse(shared, about(link), reject, Some(&link.far_end.remote)),
+            None => quitting(),
+        })?;
         if !shared.registry.insert(Arc::clone(link)) {
             late(self.manager.disconnected(conn, &quitting(), now));
             return Err(quitting());
@@ -200,25 +218,16 @@ impl ManagerActor {
         }
         let direction = link.map(|link| link.direction);
         let about = About { conn: Some(conn), peer: Some(peer), direction };
-        let detail = harmless(detail);
-        shared.events.emit(about, EventKind::Misbehaved { channel, what, count, detail });
-        late(self.manager.reported(conn, what, count, Instant::now().into_std()));
-    }
-
-    fn on_command(&mut self, command: Command) {
         let now = Instant::now().into_std();
-        // Whoever asked may have stopped waiting; the command stands all the same.
-        match command {
-            Command::Add { address, reply } => {
-                let _ = reply.send(self.manager.add(&address, Source::Operator, now));
+        late(match what {
+            Act::Bad(what) => {
+                let detail = harmless(detail);
+                shared.events.emit(about, EventKind::Misbehaved { channel, what, count, detail });
+                self.manager.reported(conn, what, count, now)
             }
-            Command::Disconnect { peer, reply } => {
-                let _ = reply.send(self.manager.disconnect(&peer, now));
-            }
-            Command::Advertise { to, limit, reply } => {
-                let _ = reply.send(self.manager.advertise(to, limit));
-            }
-        }
+            Act::Good(what) => self.manager.praised(conn, what, count, now),
+            Act::Took(latency) => self.manager.measured(conn, latency, now),
+        });
     }
 }
 
