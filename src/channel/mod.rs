@@ -58,8 +58,8 @@ pub use options::{CancelId, SendOptions};
 pub use outcome::{Fate, Outcome, SendError};
 pub use receiver::Receiver;
 pub use recipients::{Destination, Recipients};
-pub use request::RequestError;
 pub use reporting::BehaviourReport;
+pub use request::RequestError;
 pub use sender::Sender;
 pub use updates::PeerUpdates;
 

@@ -71,8 +71,7 @@ impl Observer for LogObserver {
                 target: "peerage", %node, seq, kind, count, faults = faults.join("; ")
             ),
             EventKind::StoreFailed { error } => tracing::warn!(target: "peerage", %node, seq, kind, %error),
-            EventKind::Incoming { endpoint }
-            | EventKind::Listening { endpoint } => {
+            EventKind::Incoming { endpoint } | EventKind::Listening { endpoint } => {
                 tracing::debug!(target: "peerage", %node, seq, kind, conn, peer, %endpoint);
             }
             _ => tracing::info!(target: "peerage", %node, seq, kind, conn, peer, direction),

@@ -9,9 +9,7 @@ use super::manager::{Command, Request};
 use super::{NodeId, RouterHandle};
 use crate::address::NodeAddress;
 use crate::event::Because;
-use crate::peer::{
-    BanError, BanRecord, BanTarget, Banned, Change, ConfigError, Counts, PeerManager, Status,
-};
+use crate::peer::{BanError, BanRecord, BanTarget, Banned, Change, ConfigError, Counts, PeerManager, Status};
 
 /// Why a running node does not ban somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

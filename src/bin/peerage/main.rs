@@ -4,8 +4,10 @@ mod devnet;
 mod key;
 mod node;
 mod output;
+mod policy;
 mod probe;
 mod refusal;
+mod status;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -55,9 +57,12 @@ enum Command {
         /// The file of the node's key; made on the first run.
         #[arg(long, value_name = "FILE", default_value = "peerage.key")]
         key: PathBuf,
-        /// A peer to keep connected to, dialled again 35 s after it was lost; may be given several times.
-        #[arg(long = "peer", value_name = "ENODE")]
-        peers: Vec<NodeAddress>,
+        /// Whom it wants.
+        #[command(flatten)]
+        policy: policy::Policy,
+        /// How often the node looks whether it has fewer peers than it may dial, and says why.
+        #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+        status: Duration,
         /// The network; peers that name another are refused.
         #[arg(long, default_value = "peerage")]
         network: String,
@@ -140,8 +145,8 @@ fn run(command: Command, output: &Output) -> Result<(), Failure> {
         Command::Devnet { nodes, time, transport } => {
             runtime()?.block_on(devnet::run(output, usize::from(nodes), time, transport))
         }
-        Command::Node { listen, key, peers, network } => {
-            runtime()?.block_on(node::run(output, node::Settings { listen, key, peers, network }))
+        Command::Node { listen, key, policy, status, network } => {
+            runtime()?.block_on(node::run(output, node::Settings { listen, key, policy, status, network }))
         }
         Command::Probe { target, timeout, offers, network } => {
             runtime()?.block_on(probe::run(output, target, timeout, &offers, network))

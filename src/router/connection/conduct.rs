@@ -110,7 +110,9 @@ mod tests {
 
     fn next(requests: &mut Receiver<Request>) -> Option<(Misbehaviour, Option<ChannelId>, u32, String)> {
         match requests.try_recv().ok()? {
-            Request::Behaved(BehaviourReport { what: Act::Bad(what), channel, count, detail, conn, .. }) => {
+            Request::Behaved(BehaviourReport {
+                what: Act::Bad(what), channel, count, detail, conn, ..
+            }) => {
                 assert_eq!(conn, ConnId::new(7));
                 Some((what, channel, count, detail.into_owned()))
             }

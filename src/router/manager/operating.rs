@@ -6,6 +6,7 @@ use super::actor::ManagerActor;
 use super::ingress::Command;
 use crate::address::Endpoint;
 use crate::event::{Closed, EventKind, Rule};
+use crate::id::Direction;
 use crate::peer::{Answer, BanReason, BanRecord, BanTarget, Op, Record, RecordKey, Reject, Source};
 use crate::router::Shared;
 use crate::router::events::About;
@@ -57,6 +58,9 @@ impl ManagerActor {
         reject: Reject,
         endpoint: Option<&Endpoint>,
     ) -> Closed {
+        // A dial that finds no room lacks an outgoing slot; its endpoint matters to a ban alone.
+        let came_in = about.direction == Some(Direction::Inbound);
+        let endpoint = endpoint.filter(|_| came_in || reject == Reject::Banned);
         let banned = |peer| self.manager.why(peer);
         let by_id = about.peer.as_ref().filter(|_| reject == Reject::Banned).map(banned);
         let because = by_id
