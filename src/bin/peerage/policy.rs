@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(quota("service:archive=2"), Ok(Quota { wants, at_least: 2 }));
         let wants = Want::Capability(ChannelId::from_static("snap"));
         assert_eq!(quota("capability:snap=1"), Ok(Quota { wants, at_least: 1 }));
-        for bad in ["", "archive=2", "service:=2", "service:archive", "service:archive=0", "capability:UP=1"]
+        for bad in ["", "archive=2", "service:=2", "service:archive", "service:archive=0", "capability:a b=1"]
         {
             assert!(quota(bad).is_err(), "{bad}");
         }
