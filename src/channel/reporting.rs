@@ -46,7 +46,7 @@ impl<M: Message> Sender<M> {
         conn: ConnId,
         what: Misbehaviour,
         detail: impl Into<Cow<'static, str>>,
-    ) -> Result<(), BehaviourReport> {
+    ) -> Result<(), Box<BehaviourReport>> {
         self.tell(peer, conn, what.into(), 1, detail.into())
     }
 
@@ -63,7 +63,7 @@ impl<M: Message> Sender<M> {
         conn: ConnId,
         what: GoodAct,
         count: u32,
-    ) -> Result<(), BehaviourReport> {
+    ) -> Result<(), Box<BehaviourReport>> {
         self.tell(peer, conn, what.into(), count, Cow::Borrowed(""))
     }
 
@@ -73,7 +73,12 @@ impl<M: Message> Sender<M> {
     /// # Errors
     ///
     /// As for [`Sender::report`].
-    pub fn measured(&self, peer: NodeId, conn: ConnId, latency: Duration) -> Result<(), BehaviourReport> {
+    pub fn measured(
+        &self,
+        peer: NodeId,
+        conn: ConnId,
+        latency: Duration,
+    ) -> Result<(), Box<BehaviourReport>> {
         self.tell(peer, conn, Act::Took(latency), 1, Cow::Borrowed(""))
     }
 
@@ -85,10 +90,10 @@ impl<M: Message> Sender<M> {
         what: Act,
         count: u32,
         detail: Cow<'static, str>,
-    ) -> Result<(), BehaviourReport> {
+    ) -> Result<(), Box<BehaviourReport>> {
         let report = BehaviourReport { peer, conn, channel: Some(M::CHANNEL), what, count, detail };
         self.outbox.reports.try_send(report).map_err(|error| match error {
-            TrySendError::Full(report) | TrySendError::Closed(report) => report,
+            TrySendError::Full(report) | TrySendError::Closed(report) => Box::new(report),
         })
     }
 }

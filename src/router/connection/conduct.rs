@@ -75,8 +75,9 @@ impl Conduct {
         &self,
         (what, channel): (Misbehaviour, Option<ChannelId>),
         (count, detail): (u32, Cow<'static, str>),
-    ) -> BehaviourReport {
-        BehaviourReport { peer: self.peer, conn: self.conn, channel, what: what.into(), count, detail }
+    ) -> Box<BehaviourReport> {
+        let what = what.into();
+        Box::new(BehaviourReport { peer: self.peer, conn: self.conn, channel, what, count, detail })
     }
 }
 
@@ -109,15 +110,10 @@ mod tests {
     }
 
     fn next(requests: &mut Receiver<Request>) -> Option<(Misbehaviour, Option<ChannelId>, u32, String)> {
-        match requests.try_recv().ok()? {
-            Request::Behaved(BehaviourReport {
-                what: Act::Bad(what), channel, count, detail, conn, ..
-            }) => {
-                assert_eq!(conn, ConnId::new(7));
-                Some((what, channel, count, detail.into_owned()))
-            }
-            _ => None,
-        }
+        let Request::Behaved(report) = requests.try_recv().ok()? else { return None };
+        assert_eq!(report.conn, ConnId::new(7));
+        let Act::Bad(what) = report.what else { return None };
+        Some((what, report.channel, report.count, report.detail.into_owned()))
     }
 
     #[test]

@@ -148,7 +148,7 @@ impl ManagerActor {
             Request::Failed { conn, direction: Direction::Inbound, closed } => {
                 late(self.manager.incoming_failed(conn, &closed, now));
             }
-            Request::Behaved(report) => self.on_report(shared, report),
+            Request::Behaved(report) => self.on_report(shared, *report),
             Request::Disconnected { conn, closed, lost } => self.on_disconnected(shared, conn, &closed, lost),
             Request::Command(command) => self.on_command(command, now),
         }

@@ -24,7 +24,7 @@ pub(in crate::router) enum Request {
     /// An attempt ended before the peer was up.
     Failed { conn: ConnId, direction: Direction, closed: Closed },
     /// A connection noticed how its peer behaves. In this mailbox, so that it is heard before the end.
-    Behaved(BehaviourReport),
+    Behaved(Box<BehaviourReport>),
     /// A connection ended; this many messages were still queued for it.
     Disconnected { conn: ConnId, closed: Closed, lost: u64 },
     /// An operator's command.
