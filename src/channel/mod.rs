@@ -18,7 +18,7 @@
 //!   at one [`Destination`]. [`SendOptions`] give it an age, a key, or a name to take it back by.
 //! - A question: [`Sender::request`] asks one, [`Sender::request_any`] the best of several, and both return the typed
 //!   answer or a [`RequestError`]. A receiver is given it with its [`Responder`](crate::message::Responder).
-//! - A peer that misbehaves: [`Sender::report`].
+//! - A peer that misbehaves, is of use, or is near: [`Sender::report`], [`Sender::praise`], [`Sender::measured`].
 //!
 //! Promises: delivery at most once, in order within one peer and channel. Every send says what became of it
 //! ([`Outcome`]); what is lost later is counted by [`DropReason`]. Every request ends within its caller's time. A
@@ -44,6 +44,7 @@ mod outcome;
 mod receiver;
 mod recipients;
 mod registry;
+mod reporting;
 mod request;
 mod selecting;
 mod sender;
@@ -57,8 +58,9 @@ pub use options::{CancelId, SendOptions};
 pub use outcome::{Fate, Outcome, SendError};
 pub use receiver::Receiver;
 pub use recipients::{Destination, Recipients};
+pub use reporting::BehaviourReport;
 pub use request::RequestError;
-pub use sender::{BehaviourReport, Sender};
+pub use sender::Sender;
 pub use updates::PeerUpdates;
 
 pub(crate) use cancellation::Cancellations;

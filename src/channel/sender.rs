@@ -1,6 +1,5 @@
 //! The sending end of a channel.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -18,28 +17,10 @@ use super::options::{CancelId, SendOptions};
 use super::outcome::{Fate, Outcome, SendError};
 use super::recipients::{Base, Destination, Lots, Recipients};
 use super::registry::Registry;
+use super::reporting::BehaviourReport;
 use super::selecting::has;
-use crate::event::Misbehaviour;
-use crate::id::{ChannelId, ConnId, NodeId};
+use crate::id::NodeId;
 use crate::message::{Frame, Message, Refusal};
-
-/// A report that a peer misbehaved: from a reactor, or from the connection that noticed it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BehaviourReport {
-    /// The peer.
-    pub peer: NodeId,
-    /// The connection on which it misbehaved.
-    pub conn: ConnId,
-    /// The channel; `None` for a message that belongs to no channel.
-    pub channel: Option<ChannelId>,
-    /// What it did.
-    pub what: Misbehaviour,
-    /// How often.
-    pub count: u32,
-    /// The circumstances in words, for people. May be empty.
-    pub detail: Cow<'static, str>,
-}
 
 /// What all senders of a node share.
 #[derive(Clone)]
@@ -222,30 +203,6 @@ impl<M: Message> Sender<M> {
     #[must_use]
     pub fn counters(&self) -> &ChannelCounters {
         &self.counters
-    }
-
-    /// Reports that `peer` misbehaved on this channel and the connection `conn`, as an envelope or an update
-    /// names them. Never waits.
-    ///
-    /// The peer manager weighs it by its kind ([`BehaviourConfig`](crate::peer::BehaviourConfig)):
-    /// [`Misbehaviour::Breach`] ends the connection, a [`Misbehaviour::Nuisance`] adds up. If that connection has
-    /// ended already the report is counted, and the one that took its place is not harmed. `detail` is for people.
-    ///
-    /// # Errors
-    ///
-    /// Gives the report back if the mailbox for reports is full or the node is shutting down.
-    pub fn report(
-        &self,
-        peer: NodeId,
-        conn: ConnId,
-        what: Misbehaviour,
-        detail: impl Into<Cow<'static, str>>,
-    ) -> Result<(), BehaviourReport> {
-        let (channel, detail) = (Some(M::CHANNEL), detail.into());
-        let report = BehaviourReport { peer, conn, channel, what, count: 1, detail };
-        self.outbox.reports.try_send(report).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(report) | mpsc::error::TrySendError::Closed(report) => report,
-        })
     }
 
     async fn send_to_peer(

@@ -1,6 +1,33 @@
-//! What a peer can do well.
+//! What a peer can do well, and all that can be said of it.
 
 use std::fmt;
+use std::time::Duration;
+
+use super::Misbehaviour;
+
+/// What is said of a peer: by its connection, or by a reactor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Act {
+    /// It did something wrong.
+    Bad(Misbehaviour),
+    /// It did something well.
+    Good(GoodAct),
+    /// An exchange with it took so long.
+    Took(Duration),
+}
+
+impl From<Misbehaviour> for Act {
+    fn from(what: Misbehaviour) -> Self {
+        Self::Bad(what)
+    }
+}
+
+impl From<GoodAct> for Act {
+    fn from(what: GoodAct) -> Self {
+        Self::Good(what)
+    }
+}
 
 /// What a peer did well, as a reactor sees it: only the reactor knows what is of use to its protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

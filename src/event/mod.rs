@@ -19,7 +19,7 @@ mod misbehaviour;
 pub(crate) use closed::harmless;
 pub use closed::{Blame, Closed, DisconnectReason, Fault, Layer, Side};
 pub use decision::{Because, Rule};
-pub use merit::GoodAct;
+pub use merit::{Act, GoodAct};
 pub use misbehaviour::Misbehaviour;
 
 use std::borrow::Cow;
@@ -107,6 +107,8 @@ pub enum EventKind {
     Dialing {
         /// Where.
         endpoint: Endpoint,
+        /// Why this peer, and why now.
+        because: Because,
     },
     /// A peer opened a connection; nothing has been read from it yet.
     Incoming {
@@ -125,6 +127,11 @@ pub enum EventKind {
         /// How it ended.
         closed: Closed,
     },
+    /// The peer manager does not admit a connection. [`Failed`](Self::Failed) follows.
+    Refused {
+        /// Why not.
+        because: Because,
+    },
     /// The peer is up: sending to it works.
     Up {
         /// The channels shared with it.
@@ -134,6 +141,41 @@ pub enum EventKind {
     Down {
         /// How the connection ended.
         closed: Closed,
+    },
+    /// The peer manager orders a connection out. [`Down`](Self::Down) follows.
+    Evicting {
+        /// For what, as a stable snake-case label.
+        why: &'static str,
+        /// Why, with the numbers that decided.
+        because: Because,
+    },
+    /// A peer or a range of addresses is banned from now on.
+    Banned {
+        /// Which: a short identity, or a range as in `192.0.2.0/24`.
+        target: String,
+        /// The operator's words, or what it did.
+        why: String,
+        /// Whether the peer manager did it by itself, and not the operator.
+        automatic: bool,
+        /// The ban, and when it ends if it does by itself.
+        because: Because,
+    },
+    /// A ban is over: its time is up, or it was lifted.
+    Unbanned {
+        /// Which: a short identity, or a range as in `192.0.2.0/24`.
+        target: String,
+    },
+    /// The store of peers held records that cannot be read. The node goes on without them.
+    StoreSkipped {
+        /// How many.
+        count: u64,
+        /// What is wrong with some of them.
+        faults: Vec<String>,
+    },
+    /// The store of peers could not write. It tries again.
+    StoreFailed {
+        /// Why not.
+        error: String,
     },
     /// A transport could not accept; it goes on accepting.
     AcceptFailed {
@@ -171,8 +213,14 @@ impl EventKind {
             Self::Incoming { .. } => "incoming",
             Self::Stage { .. } => "stage",
             Self::Failed { .. } => "failed",
+            Self::Refused { .. } => "refused",
             Self::Up { .. } => "up",
             Self::Down { .. } => "down",
+            Self::Evicting { .. } => "evicting",
+            Self::Banned { .. } => "banned",
+            Self::Unbanned { .. } => "unbanned",
+            Self::StoreSkipped { .. } => "store_skipped",
+            Self::StoreFailed { .. } => "store_failed",
             Self::AcceptFailed { .. } => "accept_failed",
             Self::ReactorPanicked { .. } => "reactor_panicked",
             Self::Misbehaved { .. } => "misbehaved",

@@ -16,8 +16,9 @@ use crate::id::{ChannelId, ConnId, Direction, NodeId, ShortId};
 
 /// Writes events to `tracing`, under the target `peerage`.
 ///
-/// A reactor's panic is an error; a failure to accept and a peer's misbehaviour are warnings; connections that come
-/// up, fail and end are information; dials and the stages of handshakes are for debugging.
+/// A reactor's panic is an error; a failure to accept, a peer's misbehaviour and a store that cannot read or write are
+/// warnings; connections that are refused, come up, are evicted, fail and end are information, and so are bans; dials and
+/// the stages of handshakes are for debugging. Decisions tell their reason, as a rule and as a sentence.
 #[derive(Debug, Clone, Copy)]
 pub struct LogObserver {
     node: ShortId,
@@ -55,9 +56,27 @@ impl Observer for LogObserver {
                 target: "peerage", %node, seq, kind, conn, peer, direction,
                 stage = stage.as_str(), took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
             ),
-            EventKind::Dialing { endpoint }
-            | EventKind::Incoming { endpoint }
-            | EventKind::Listening { endpoint } => {
+            EventKind::Dialing { endpoint, because } => tracing::debug!(
+                target: "peerage", %node, seq, kind, conn, peer, %endpoint, rule = because.rule.as_str(), %because
+            ),
+            EventKind::Refused { because } => tracing::info!(
+                target: "peerage", %node, seq, kind, conn, peer, direction, rule = because.rule.as_str(), %because
+            ),
+            EventKind::Evicting { why, because } => tracing::info!(
+                target: "peerage", %node, seq, kind, conn, peer, direction, why, rule = because.rule.as_str(),
+                %because
+            ),
+            EventKind::Banned { target: banned, why, automatic, because } => tracing::info!(
+                target: "peerage", %node, seq, kind, banned, why, automatic, %because
+            ),
+            EventKind::Unbanned { target: banned } => {
+                tracing::info!(target: "peerage", %node, seq, kind, banned);
+            }
+            EventKind::StoreSkipped { count, faults } => tracing::warn!(
+                target: "peerage", %node, seq, kind, count, faults = faults.join("; ")
+            ),
+            EventKind::StoreFailed { error } => tracing::warn!(target: "peerage", %node, seq, kind, %error),
+            EventKind::Incoming { endpoint } | EventKind::Listening { endpoint } => {
                 tracing::debug!(target: "peerage", %node, seq, kind, conn, peer, %endpoint);
             }
             _ => tracing::info!(target: "peerage", %node, seq, kind, conn, peer, direction),

@@ -12,6 +12,7 @@ use super::backoff::{Hold, HoldReason};
 use super::groups::Group;
 use super::parking::Blocker;
 use super::pools::{Ground, PoolName};
+use super::record::BanTarget;
 use super::seating::{Newcomer, Place};
 use super::state::{Peer, Roles, State, Wait};
 use crate::address::Endpoint;
@@ -66,6 +67,16 @@ impl PeerManager {
         }
     }
 
+    /// The ban of a target, if there is one. A peer's own is found by its id alone, not by its address.
+    #[must_use]
+    pub fn why_banned(&self, target: &BanTarget) -> Option<Because> {
+        let rule = match target {
+            BanTarget::Peer(_) => Rule::Banned,
+            BanTarget::Prefix(_) => Rule::BannedPrefix,
+        };
+        self.bans.get(target).map(|ban| self.rule(rule).with_until(ban.until))
+    }
+
     /// Why a call was rejected. To be asked before the next input. `endpoint` is that of the connection, if it came in.
     #[must_use]
     pub fn why_rejected(&self, reject: Reject, endpoint: Option<&Endpoint>) -> Because {
@@ -73,6 +84,8 @@ impl PeerManager {
         let group = ip.and_then(|ip| Group::of(ip, &self.config.groups));
         let groups = &self.config.groups;
         match reject {
+            // Only what came in has told us whence.
+            Reject::TooManyPeers if endpoint.is_none() => self.pool_full(PoolName::Outbound),
             Reject::TooManyPeers => self.pool_full(PoolName::Inbound),
             Reject::TooManyHandshakes => {
                 let handshakes = self.index.usage.handshakes;
@@ -89,7 +102,8 @@ impl PeerManager {
             }
             Reject::Banned => {
                 let ban = ip.and_then(|ip| self.bans.of_ip(ip));
-                self.rule(Rule::Banned).with_until(ban.and_then(|ban| ban.until))
+                let rule = if ban.is_some() { Rule::BannedPrefix } else { Rule::Banned };
+                self.rule(rule).with_until(ban.and_then(|ban| ban.until))
             }
             Reject::StoreFull => self.counted(Rule::StoreFull, self.peers.len(), Some(self.config.max_peers)),
             Reject::AlreadyConnected(_) => self.rule(Rule::AlreadyConnected),

@@ -176,7 +176,7 @@ mod tests {
         core.on_message(now(), testing::message(id(2), 5, lie), &mut out);
         let reports = out.take_reports();
         assert_eq!((reports[0].peer, reports[0].conn), (id(2), ConnId::new(5)));
-        assert_eq!((reports.len(), reports[0].what), (1, Misbehaviour::Breach));
+        assert_eq!((reports.len(), reports[0].what), (1, Misbehaviour::Breach.into()));
         assert!(out.is_empty());
     }
 

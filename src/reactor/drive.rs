@@ -12,7 +12,7 @@ use tokio::task::coop::{consume_budget, unconstrained};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::contract::Reactor;
-use super::outbox::{Effect, Outbox, SendId, Sending};
+use super::outbox::{Effect, Outbox, Reported, SendId, Sending};
 use crate::address::BoxFuture;
 use crate::channel::{Channel, PeerUpdates, Refusal, Sender};
 use crate::id::NodeId;
@@ -218,7 +218,8 @@ impl<R: Reactor> Driver<R> {
             }
             Effect::Report(report) => {
                 // Without room it is dropped, as the outbox says.
-                let _ = self.sender.report(report.peer, report.conn, report.what, report.detail);
+                let Reported { peer, conn, what, count, detail } = report;
+                let _ = self.sender.tell(peer, conn, what, count, detail);
             }
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::contract::Reactor;
 use crate::address::BoxFuture;
 use crate::channel::{CancelId, Cancellations, Destination, Recipients, RequestError, SendOptions, Sender};
-use crate::event::Misbehaviour;
+use crate::event::{Act, GoodAct, Misbehaviour};
 use crate::id::{ConnId, NodeId};
 use crate::message::Question;
 
@@ -44,16 +44,18 @@ pub struct Sending<M> {
     pub options: SendOptions,
 }
 
-/// A report that a core wants made; see [`Sender::report`].
+/// A report that a core wants made; see [`Sender::report`], [`Sender::praise`] and [`Sender::measured`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reported {
     /// The peer.
     pub peer: NodeId,
-    /// The connection on which it misbehaved.
+    /// The connection on which it behaved so.
     pub conn: ConnId,
     /// What it did.
-    pub what: Misbehaviour,
+    pub what: Act,
+    /// How often. 1 for a latency.
+    pub count: u32,
     /// The circumstances in words.
     pub detail: Cow<'static, str>,
 }
@@ -181,7 +183,23 @@ impl<R: Reactor> Outbox<R> {
         what: Misbehaviour,
         detail: impl Into<Cow<'static, str>>,
     ) {
-        self.effects.push_back(Effect::Report(Reported { peer, conn, what, detail: detail.into() }));
+        self.tell(peer, conn, what.into(), 1, detail.into());
+    }
+
+    /// Reports that a peer was of use on the connection `conn`, `count` times; see [`Sender::praise`]. Dropped as
+    /// [`Outbox::report`] is.
+    pub fn praise(&mut self, peer: NodeId, conn: ConnId, what: GoodAct, count: u32) {
+        self.tell(peer, conn, what.into(), count, Cow::Borrowed(""));
+    }
+
+    /// Reports how long an exchange with a peer took on the connection `conn`; see [`Sender::measured`]. Dropped as
+    /// [`Outbox::report`] is.
+    pub fn measured(&mut self, peer: NodeId, conn: ConnId, latency: Duration) {
+        self.tell(peer, conn, Act::Took(latency), 1, Cow::Borrowed(""));
+    }
+
+    fn tell(&mut self, peer: NodeId, conn: ConnId, what: Act, count: u32, detail: Cow<'static, str>) {
+        self.effects.push_back(Effect::Report(Reported { peer, conn, what, count, detail }));
     }
 
     /// Whether nothing is left to do: a test that has taken all that it expects asks this last.

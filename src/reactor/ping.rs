@@ -3,16 +3,16 @@
 //! Each peer has at most one question in flight, since a question waits no longer than until the next one. What
 //! became of each is told; an answer that nobody asked for is the connection's business, and reported by it.
 //!
-//! It judges nobody by the time that an answer took, and ends no connection for a lost one: the keep-alive of the
-//! connection does that.
+//! Each round trip is reported to the peer manager, which prefers near peers. No connection ends for a lost answer: the
+//! keep-alive of the connection does that.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::{Outbox, Reactor, SendId};
 use crate::channel::{Envelope, Refusal};
-use crate::id::NodeId;
+use crate::id::{ConnId, NodeId};
 use crate::message::Message;
 use crate::peer::PeerUpdate;
 
@@ -45,6 +45,8 @@ pub enum Event {
     Ended {
         /// Who was asked.
         peer: NodeId,
+        /// On which connection.
+        conn: ConnId,
         /// When.
         asked: Instant,
         /// Whether there was an answer.
@@ -56,8 +58,8 @@ pub enum Event {
 pub struct Pinger<F> {
     every: Duration,
     measured: F,
-    /// Those who are up and have the channel.
-    peers: BTreeSet<NodeId>,
+    /// Those who are up and have the channel, with their connections.
+    peers: BTreeMap<NodeId, ConnId>,
     /// When to ask them next. Kept when all have gone, so that one who comes back at once is not asked sooner.
     next: Option<Instant>,
     quiet: bool,
@@ -77,7 +79,7 @@ impl<F: FnMut(NodeId, Measured) + Send + 'static> Pinger<F> {
     /// Makes one that asks each peer each `every` (at least 1 ms) and tells `measured` what became of it.
     pub fn new(every: Duration, measured: F) -> Self {
         let every = every.max(Duration::from_millis(1));
-        Self { every, measured, peers: BTreeSet::new(), next: None, quiet: false }
+        Self { every, measured, peers: BTreeMap::new(), next: None, quiet: false }
     }
 }
 
@@ -87,8 +89,8 @@ impl<F: FnMut(NodeId, Measured) + Send + 'static> Reactor for Pinger<F> {
 
     fn on_peer(&mut self, now: Instant, update: &PeerUpdate, _out: &mut Outbox<Self>) {
         match update {
-            PeerUpdate::Up { peer, .. } if update.version_of(Ping::CHANNEL).is_some() => {
-                self.peers.insert(*peer);
+            PeerUpdate::Up { peer, conn, .. } if update.version_of(Ping::CHANNEL).is_some() => {
+                self.peers.insert(*peer, *conn);
                 self.next.get_or_insert(now);
             }
             PeerUpdate::Up { .. } => {}
@@ -107,20 +109,23 @@ impl<F: FnMut(NodeId, Measured) + Send + 'static> Reactor for Pinger<F> {
         }
     }
 
-    fn on_event(&mut self, now: Instant, event: Event, _out: &mut Outbox<Self>) {
+    fn on_event(&mut self, now: Instant, event: Event, out: &mut Outbox<Self>) {
         match event {
             Event::Quiet => self.quiet = true,
-            Event::Ended { peer, asked, answered: true } => {
-                (self.measured)(peer, Measured::RoundTrip(now.saturating_duration_since(asked)));
+            Event::Ended { peer, conn, asked, answered: true } => {
+                let took = now.saturating_duration_since(asked);
+                out.measured(peer, conn, took);
+                (self.measured)(peer, Measured::RoundTrip(took));
             }
             Event::Ended { peer, answered: false, .. } => (self.measured)(peer, Measured::Lost),
         }
     }
 
     fn on_timeout(&mut self, now: Instant, out: &mut Outbox<Self>) {
-        for &peer in &self.peers {
+        for (&peer, &conn) in &self.peers {
             out.request(peer, Question, self.every, move |answer| Event::Ended {
                 peer,
+                conn,
                 asked: now,
                 answered: answer.is_ok(),
             });
@@ -141,6 +146,7 @@ impl<F: FnMut(NodeId, Measured) + Send + 'static> Reactor for Pinger<F> {
 mod tests {
     use super::*;
     use crate::channel::{Recipients, RequestError};
+    use crate::event::Act;
     use crate::id::NodeKey;
     use crate::reactor::testing;
 
@@ -189,6 +195,9 @@ mod tests {
         core.on_event(later, second.fail(RequestError::PeerGone), &mut out);
         let measured = [Measured::RoundTrip(Duration::from_millis(7)), Measured::Lost];
         assert_eq!(*told.lock().unwrap(), [(asked[0], measured[0]), (asked[1], measured[1])]);
+        let told: Vec<_> = out.take_reports().into_iter().map(|it| (it.peer, it.conn, it.what)).collect();
+        let conn = ConnId::new(if asked[0] == id(1) { 1 } else { 2 });
+        assert_eq!(told, [(asked[0], conn, Act::Took(Duration::from_millis(7)))], "and to the peer manager");
     }
 
     #[test]

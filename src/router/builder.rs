@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -11,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::config::{ConfigError, RouterConfig};
 use super::erased::AnyTransport;
-use super::events::Events;
+use super::events::{About, Events};
 use super::manager::{Mailbox, ManagerActor};
 use super::recording::{Recorded, Recorder};
 use super::shutdown::Ending;
@@ -21,10 +22,10 @@ use crate::channel::{
     BehaviourReport, Channel, ChannelConfig, ChannelConfigError, ChannelCounters, Inbound, InboundQueue,
     Outbox, PeerUpdates, Receiver, Registry, Sender, SharedUpdates,
 };
-use crate::event::Observer;
+use crate::event::{EventKind, Observer};
 use crate::id::NodeId;
 use crate::message::{ChannelSpec, Message};
-use crate::peer::{self, AddError, Answer, Op, Source, Store, StoreError, WallTime};
+use crate::peer::{self, AddError, Answer, BanError, BanTarget, Op, Source, Store, StoreError, WallTime};
 use crate::queue::charge;
 use crate::rlpx::{CapabilityError, INFO_CHANNEL, check_channels};
 use crate::transport::{Offer, Transport};
@@ -62,6 +63,14 @@ pub enum BuildError {
         /// What is wrong with it.
         error: AddError,
     },
+    /// A ban makes no sense, or finds no room.
+    #[error("ban of {target}: {error}")]
+    Ban {
+        /// Who was to be banned.
+        target: BanTarget,
+        /// What is wrong with it.
+        error: BanError,
+    },
     /// Two reactors have one name, so that events and the report could not tell them apart.
     #[error("the reactor name `{0}` is taken")]
     ReactorTaken(String),
@@ -87,6 +96,7 @@ pub struct Builder {
     inbounds: Vec<Arc<dyn Inbound>>,
     transports: Vec<Box<dyn AnyTransport>>,
     peers: Vec<NodeAddress>,
+    bans: Vec<(BanTarget, Option<Duration>, String)>,
     reactors: Vec<(String, BoxFuture<'static, ()>)>,
     observers: Vec<Box<dyn Observer>>,
     resolver: Box<dyn Resolver>,
@@ -127,6 +137,7 @@ impl Builder {
             inbounds: Vec::new(),
             transports: Vec::new(),
             peers: Vec::new(),
+            bans: Vec::new(),
             reactors: Vec::new(),
             observers: Vec::new(),
             resolver: Box::new(LiteralResolver),
@@ -210,6 +221,13 @@ impl Builder {
         self
     }
 
+    /// Bans a peer, or a range of addresses, before anybody is dialled or accepted: for `length`, or until it is lifted. As
+    /// [`RouterHandle::ban`](super::RouterHandle::ban), it is stored, and takes the place of an earlier one.
+    pub fn ban(&mut self, target: BanTarget, length: Option<Duration>, why: impl Into<String>) -> &mut Self {
+        self.bans.push((target, length, why.into()));
+        self
+    }
+
     /// Runs `reactor` beside the router, under a name of its own for events and the report. Its panic ends it alone; what it returns is dropped.
     ///
     /// It should return when its channel or its updates end: one that has not by the drain timeout after the last
@@ -287,6 +305,12 @@ impl Builder {
         peers.self_id = self.id;
         let loaded = self.store.load()?;
         let mut manager = Recorded::new((peers, seed), (now, wall_clock()), loaded.records, self.recorder)?;
+        for (target, length, why) in self.bans {
+            let op = Op::Ban { target, length, why: why.into() };
+            if let Answer::Ban(Err(error)) = manager.apply(op, now) {
+                return Err(BuildError::Ban { target, error });
+            }
+        }
         for address in self.peers {
             let op = Op::Add { address: address.clone(), source: Source::Operator };
             if let Answer::Added(Err(error)) = manager.apply(op, now) {
@@ -319,6 +343,10 @@ impl Builder {
             stopping: CancellationToken::new(),
             kill: CancellationToken::new(),
         };
+        if loaded.skipped > 0 {
+            let skipped = EventKind::StoreSkipped { count: loaded.skipped, faults: loaded.faults };
+            shared.events.emit(About::default(), skipped);
+        }
         let actor = ManagerActor::new(manager, self.store, requests, self.reports);
         let shared = Arc::new(shared);
         let ending = Ending::new(Arc::clone(&shared));

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::connection::{Attempt, run_attempt};
 use super::erased::AnyConnection;
 use super::{Closed, Direction, DisconnectReason, Shared};
-use crate::address::NodeAddress;
 use crate::event::{Blame, EventKind, Layer, Side};
 use crate::peer::Dial;
 use crate::transport::{Handshake, Target};
@@ -19,7 +18,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, dial: Dial) {
     let shared = Arc::clone(shared);
     shared.connections.clone().spawn(async move {
         let dialling = Arc::clone(&shared);
-        run_attempt(shared, attempt, |handshake| connect(dialling, attempt, dial.address, handshake)).await;
+        run_attempt(shared, attempt, |handshake| connect(dialling, attempt, dial, handshake)).await;
     });
 }
 
@@ -27,7 +26,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, dial: Dial) {
 async fn connect(
     shared: Arc<Shared>,
     attempt: Attempt,
-    address: NodeAddress,
+    Dial { address, because, .. }: Dial,
     handshake: Handshake,
 ) -> Result<Box<dyn AnyConnection>, Closed> {
     let protocol = address.protocol();
@@ -42,7 +41,7 @@ async fn connect(
     };
     let mut last = unresolved(format!("{address} has no endpoint"));
     for endpoint in endpoints.into_iter().take(MAX_ENDPOINTS) {
-        shared.events.emit(attempt.about(), EventKind::Dialing { endpoint: endpoint.clone() });
+        shared.events.emit(attempt.about(), EventKind::Dialing { endpoint: endpoint.clone(), because });
         let target = Target { id: address.id(), endpoint };
         match transport.dial(target, handshake.clone()).await {
             Ok(connection) => return Ok(connection),

@@ -78,7 +78,7 @@ pub struct ChannelStatus {
 /// A handle to a node. Clones are handles to the same node.
 #[derive(Clone)]
 pub struct RouterHandle {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl fmt::Debug for RouterHandle {
@@ -200,20 +200,6 @@ impl RouterHandle {
         let asked =
             self.shared.mailbox.ask(|reply| Request::Command(Command::Disconnect { peer, reply })).await;
         asked.ok_or(Stopped)
-    }
-
-    /// The addresses that `to` would be told, at most `limit`.
-    ///
-    /// # Errors
-    ///
-    /// [`Stopped`] if the node has ended.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel-safe: it only reads.
-    pub async fn advertise(&self, to: Option<NodeId>, limit: usize) -> Result<Vec<NodeAddress>, Stopped> {
-        let request = |reply| Request::Command(Command::Advertise { to, limit, reply });
-        self.shared.mailbox.ask(request).await.ok_or(Stopped)
     }
 
     /// Asks the node to shut down. [`super::Router::run`] returns when it has.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! builder ──build──> Router ──run──> Report
-//!                      └─ handle: add peers, disconnect, look, shut down
+//!                      └─ handle: add, disconnect and ban peers, change limits, look, ask why, shut down
 //! ```
 //!
 //! Few tasks: the peer manager's actor, an acceptor for each transport, a task for each attempt and then for
@@ -26,6 +26,7 @@ mod erased;
 mod events;
 mod handle;
 mod manager;
+mod operating;
 mod recording;
 mod shutdown;
 mod store;
@@ -34,6 +35,7 @@ pub use builder::{BuildError, Builder};
 pub use config::{ConfigError, RouterConfig};
 pub use events::Ends;
 pub use handle::{ChannelStatus, NotAdded, PeerStatus, RouterHandle, Stopped};
+pub use operating::{KnownPeer, NotBanned, NotChanged};
 pub use recording::{Recorder, Start};
 pub use shutdown::Report;
 pub use store::MemoryStore;

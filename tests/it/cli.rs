@@ -145,6 +145,78 @@ async fn a_node_tells_people_who_comes_and_goes() {
 }
 
 #[tokio::test]
+async fn a_node_says_who_is_kept_out_and_why_nobody_is_dialled() {
+    let folder = TempDir::new().unwrap();
+    let (mut alice, first) =
+        node(&path(&folder, "a"), &["--ban", "127.0.0.0/8=1h", "--status", "50ms", "--trusted", ID]).await;
+    let ban = alice.event("banned").await;
+    assert_eq!((&ban["target"], &ban["automatic"]), (&"127.0.0.0/8".into(), &false.into()), "{ban}");
+    assert_eq!(ban["because"]["rule"], "banned_prefix", "{ban}");
+    let status = alice.event("status").await;
+    assert_eq!((&status["connected"], &status["because"]["rule"]), (&0.into(), &"nobody_known".into()));
+
+    // Whoever calls from there is turned away, and says so.
+    let enode = first["enode"].as_str().unwrap();
+    let mut bob = peerage(&[
+        "node",
+        "--listen",
+        "127.0.0.1:0",
+        "--key",
+        &path(&folder, "b"),
+        "--peer",
+        enode,
+        "--status",
+        "50ms",
+    ]);
+    bob.line_with("could not be reached").await;
+    let line = bob.line_with("whom to dial").await;
+    assert!(line.starts_with("0 peers, 1 known; whom to dial: "), "{line}");
+    alice.signal("TERM");
+    assert_eq!(alice.end().await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_node_with_flags_that_contradict_each_other_does_not_start() {
+    let folder = TempDir::new().unwrap();
+    let key = path(&folder, "key");
+    let with = |more: &[&str]| -> Vec<String> {
+        let fixed = ["node", "--listen", "127.0.0.1:0", "--key", &key];
+        fixed.iter().chain(more).map(|part| (*part).to_owned()).collect()
+    };
+    let enode = format!("enode://{ID}@127.0.0.1:9");
+    let twice = ["--quota", "service:archive=1", "--quota", "service:archive=2"];
+    for (more, part) in [
+        (vec!["--peer", &enode, "--max-outbound", "0"], "max_outbound"),
+        (vec!["--peer", &enode, "--ban", ID], "banned"),
+        (twice.to_vec(), "twice"),
+        (vec!["--max-inbound", "1000000"], "max_peers"),
+    ] {
+        let arguments = with(&more);
+        refused(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), part).await;
+    }
+    assert!(!Path::new(&key).exists());
+}
+
+#[tokio::test]
+async fn a_node_in_seed_mode_lets_its_peers_go_and_an_unconditional_one_stays() {
+    let folder = TempDir::new().unwrap();
+    let made = run(&["key", "new", &path(&folder, "c"), "--json"]).await;
+    let friend = object(&made.stdout[0])["id"].as_str().unwrap().to_owned();
+    let flags = ["--seed-mode", "300ms", "--max-inbound", "1", "--unconditional", &friend];
+    let (mut alice, first) = node(&path(&folder, "a"), &flags).await;
+    let enode = first["enode"].as_str().unwrap();
+    let (mut carol, _) = node(&path(&folder, "c"), &["--seed-node", enode]).await;
+    carol.event("up").await;
+    let (mut bob, _) = node(&path(&folder, "b"), &["--seed-node", enode]).await;
+    let up = bob.event("up").await;
+    assert_eq!(up["direction"], "outbound");
+    let evicting = alice.event("evicting").await;
+    assert_eq!((&evicting["why"], &evicting["because"]["rule"]), (&"seed_mode".into(), &"seed_mode".into()));
+    assert_ne!(evicting["peer"], friend.as_str());
+    assert_eq!(bob.event("down").await["by"], "remote");
+}
+
+#[tokio::test]
 async fn a_node_that_cannot_start_leaves_no_key_behind() {
     let folder = TempDir::new().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -200,6 +272,15 @@ async fn malformed_arguments_are_refused_in_one_sentence() {
     refused(&["probe", &memory], "enode://").await;
     refused(&["node", "--peer", "nonsense"], "--peer").await;
     refused(&["node", "--listen", "nonsense"], "--listen").await;
+    refused(&["node", "--max-inbound", "many"], "unlimited").await;
+    refused(&["node", "--max-outbound=-1"], "--max-outbound").await;
+    refused(&["node", "--unconditional", "nobody"], "node id").await;
+    refused(&["node", "--seed-mode", "soon"], "10s").await;
+    refused(&["node", "--ban", "192.0.2.0/33"], "0 to 32").await;
+    refused(&["node", "--ban", "192.0.2.1=soon"], "10s").await;
+    refused(&["node", "--ban", "somebody"], "192.0.2.0/24").await;
+    refused(&["node", "--quota", "archive=2"], "service:archive=2").await;
+    refused(&["node", "--quota", "service:archive=0"], "from 1 on").await;
     refused(&["devnet", "--nodes", "1"], "2..=512").await;
     refused(&["devnet", "--for", "soon"], "10s").await;
     refused(&["devnet", "--transport", "udp"], "rlpx, memory").await;

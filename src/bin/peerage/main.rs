@@ -5,9 +5,11 @@ mod journal;
 mod key;
 mod node;
 mod output;
+mod policy;
 mod probe;
 mod refusal;
 mod replay;
+mod status;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -71,9 +73,12 @@ enum Command {
         /// The file of the node's key; made on the first run.
         #[arg(long, value_name = "FILE", default_value = "peerage.key")]
         key: PathBuf,
-        /// A peer to keep connected to, dialled again 35 s after it was lost; may be given several times.
-        #[arg(long = "peer", value_name = "ENODE")]
-        peers: Vec<NodeAddress>,
+        /// Whom it wants.
+        #[command(flatten)]
+        policy: policy::Policy,
+        /// How often the node looks whether it has fewer peers than it may dial, and says why.
+        #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+        status: Duration,
         /// The network; peers that name another are refused.
         #[arg(long, default_value = "peerage")]
         network: String,
@@ -176,8 +181,9 @@ fn run(command: Command, output: &Output) -> Result<(), Failure> {
                 devnet::Settings { nodes: usize::from(nodes), time, transport, churn, seed, journal };
             runtime()?.block_on(devnet::run(output, &settings))
         }
-        Command::Node { listen, key, peers, network, journal } => {
-            runtime()?.block_on(node::run(output, node::Settings { listen, key, peers, network, journal }))
+        Command::Node { listen, key, policy, status, network, journal } => {
+            let settings = node::Settings { listen, key, policy, status, network, journal };
+            runtime()?.block_on(node::run(output, settings))
         }
         Command::Replay { file, until, verbose } => {
             replay::run(output, &replay::Settings { file: &file, until, verbose })

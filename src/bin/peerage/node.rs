@@ -19,7 +19,8 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::output::{Failure, Output, in_words, printable};
-use crate::{interrupted, journal, key};
+use crate::policy::Policy;
+use crate::{interrupted, journal, key, status};
 
 /// How often each peer is pinged.
 const PING_EVERY: Duration = Duration::from_secs(5);
@@ -27,7 +28,8 @@ const PING_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) key: PathBuf,
-    pub(crate) peers: Vec<NodeAddress>,
+    pub(crate) policy: Policy,
+    pub(crate) status: Duration,
     pub(crate) network: String,
     pub(crate) journal: Option<PathBuf>,
 }
@@ -45,17 +47,15 @@ pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failu
     let mut builder = Router::builder(id);
     builder.transport(transport).resolver(DnsResolver).observer(peerage::observe::LogObserver::of(id));
     let out = *output;
-    builder.observer(move |event: &Event| show_failure(&out, event));
-    builder.configure(|config| {
-        config.network.clone_from(&settings.network);
-        config.peers.persistent.extend(settings.peers.iter().map(NodeAddress::id));
+    builder.observer(move |event: &Event| {
+        show_failure(&out, event);
+        status::show_decision(&out, event);
     });
-    if settings.peers.iter().any(|peer| peer.id() == id) {
-        return Err(Failure::usage("--peer names this node itself"));
+    if let Some(flag) = settings.policy.naming(id) {
+        return Err(Failure::usage(format!("{flag} names this node itself")));
     }
-    for peer in &settings.peers {
-        builder.peer(peer.clone());
-    }
+    settings.policy.declare(&mut builder);
+    builder.configure(|config| config.network.clone_from(&settings.network));
     let invalid = |error: peerage::router::BuildError| Failure::usage(error.to_string());
     let (lines_sender, lines) = mpsc::channel(64);
     let first_number = getrandom::u64().map_err(|error| Failure::failed(error.to_string()))?;
@@ -84,7 +84,15 @@ pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failu
         output.text("shutting down");
         handle.shutdown();
     };
-    let (report, ()) = tokio::join!(router.run(), stop);
+    let watch = status::watch(out, handle.clone(), settings.status, settings.policy.max_outbound());
+    let run = async {
+        tokio::select! {
+            biased;
+            report = router.run() => report,
+            never = watch => match never {},
+        }
+    };
+    let (report, ()) = tokio::join!(run, stop);
     if let Some(journal) = journal {
         journal::show(output, &journal.finish());
     }

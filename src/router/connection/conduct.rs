@@ -55,7 +55,7 @@ impl Conduct {
     pub(super) fn flush(&mut self) {
         while let Some((key, noted)) = self.tally.pop_first() {
             let report = self.report(key, noted);
-            if let Err(Request::Misbehaved(report)) = self.mailbox.try_tell(Request::Misbehaved(report)) {
+            if let Err(Request::Behaved(report)) = self.mailbox.try_tell(Request::Behaved(report)) {
                 self.tally.insert(key, (report.count, report.detail));
                 return;
             }
@@ -67,7 +67,7 @@ impl Conduct {
     /// Not cancel-safe: dropping the future may lose a report.
     pub(super) async fn settle(mut self) {
         while let Some((key, noted)) = self.tally.pop_first() {
-            self.mailbox.tell(Request::Misbehaved(self.report(key, noted))).await;
+            self.mailbox.tell(Request::Behaved(self.report(key, noted))).await;
         }
     }
 
@@ -75,8 +75,9 @@ impl Conduct {
         &self,
         (what, channel): (Misbehaviour, Option<ChannelId>),
         (count, detail): (u32, Cow<'static, str>),
-    ) -> BehaviourReport {
-        BehaviourReport { peer: self.peer, conn: self.conn, channel, what, count, detail }
+    ) -> Box<BehaviourReport> {
+        let what = what.into();
+        Box::new(BehaviourReport { peer: self.peer, conn: self.conn, channel, what, count, detail })
     }
 }
 
@@ -86,7 +87,7 @@ mod tests {
     use tokio::sync::mpsc::Receiver;
 
     use super::*;
-    use crate::event::DisconnectReason;
+    use crate::event::{Act, DisconnectReason};
     use crate::id::NodeKey;
 
     const ETH: ChannelId = ChannelId::from_static("eth");
@@ -109,13 +110,10 @@ mod tests {
     }
 
     fn next(requests: &mut Receiver<Request>) -> Option<(Misbehaviour, Option<ChannelId>, u32, String)> {
-        match requests.try_recv().ok()? {
-            Request::Misbehaved(BehaviourReport { what, channel, count, detail, conn, .. }) => {
-                assert_eq!(conn, ConnId::new(7));
-                Some((what, channel, count, detail.into_owned()))
-            }
-            _ => None,
-        }
+        let Request::Behaved(report) = requests.try_recv().ok()? else { return None };
+        assert_eq!(report.conn, ConnId::new(7));
+        let Act::Bad(what) = report.what else { return None };
+        Some((what, report.channel, report.count, report.detail.into_owned()))
     }
 
     #[test]
@@ -169,7 +167,7 @@ mod tests {
         assert!((&mut ending).now_or_never().is_none(), "it waits for room");
         let mut told = Vec::new();
         while let Ok(request) = requests.try_recv() {
-            told.push(matches!(request, Request::Misbehaved(_)));
+            told.push(matches!(request, Request::Behaved(_)));
             let _ = (&mut ending).now_or_never();
         }
         assert_eq!(told.len(), filled + 3);

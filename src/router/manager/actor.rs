@@ -10,11 +10,12 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::ingress::{Command, Request};
+use super::ingress::Request;
+use super::operating::tell_unban;
 use crate::channel::{BehaviourReport, Link};
-use crate::event::{Blame, Closed, DisconnectReason, EventKind, Layer, harmless};
+use crate::event::{Act, Blame, Closed, DisconnectReason, EventKind, Layer, harmless};
 use crate::id::{ConnId, Direction};
-use crate::peer::{Answer, Op, Output, Reject, Source, Store};
+use crate::peer::{Answer, Op, Output, Store};
 use crate::router::connection::quitting;
 use crate::router::events::About;
 use crate::router::recording::Recorded;
@@ -28,7 +29,7 @@ pub(in crate::router) struct Tally {
 }
 
 pub(in crate::router) struct ManagerActor {
-    manager: Recorded,
+    pub(super) manager: Recorded,
     store: Box<dyn Store>,
     mailbox: mpsc::Receiver<Request>,
     reports: mpsc::Receiver<BehaviourReport>,
@@ -88,6 +89,8 @@ impl ManagerActor {
         let now = Instant::now().into_std();
         while let Answer::Eviction(Some(eviction)) = self.manager.apply(Op::TryEvictNext, now) {
             if let Some(link) = self.links.get(&eviction.conn) {
+                let (why, because) = (eviction.why.label(), eviction.because);
+                shared.events.emit(about(link), EventKind::Evicting { why, because });
                 link.close(eviction.closed);
             }
         }
@@ -105,9 +108,19 @@ impl ManagerActor {
         while let Answer::Output(Some(output)) = self.manager.apply(Op::PollOutput, now) {
             match output {
                 Output::Update(update) => shared.updates.apply(update),
-                Output::Persist(record) => self.store.persist(record),
-                Output::Forget(peer) => self.store.forget(&peer),
+                Output::Persist(record) => {
+                    self.tell_ban(shared, &record);
+                    self.store.persist(record);
+                }
+                Output::Forget(key) => {
+                    tell_unban(shared, &key);
+                    self.store.forget(&key);
+                }
             }
+        }
+        if let Some(error) = self.store.take_fault() {
+            let error = error.to_string();
+            shared.events.emit(About::default(), EventKind::StoreFailed { error });
         }
     }
 
@@ -115,10 +128,13 @@ impl ManagerActor {
         let now = Instant::now().into_std();
         match request {
             Request::Incoming { endpoint, reply } => {
-                let Answer::Incoming(answer) = self.manager.apply(Op::Incoming { endpoint }, now) else {
-                    return;
-                };
-                if let Err(Ok(conn)) = reply.send(answer.map_err(Reject::closed)) {
+                let op = Op::Incoming { endpoint: endpoint.clone() };
+                let Answer::Incoming(answer) = self.manager.apply(op, now) else { return };
+                let answer = answer.map_err(|reject| {
+                    let about = About { direction: Some(Direction::Inbound), ..About::default() };
+                    self.refuse(shared, about, reject, Some(&endpoint))
+                });
+                if let Err(Ok(conn)) = reply.send(answer) {
                     // The acceptor was cancelled between asking and hearing: give the slot back.
                     self.manager.apply(Op::IncomingFailed { conn, closed: quitting() }, now);
                 }
@@ -138,9 +154,9 @@ impl ManagerActor {
             Request::Failed { conn, direction: Direction::Inbound, closed } => {
                 self.manager.apply(Op::IncomingFailed { conn, closed }, now);
             }
-            Request::Misbehaved(report) => self.on_report(shared, report),
+            Request::Behaved(report) => self.on_report(shared, *report),
             Request::Disconnected { conn, closed, lost } => self.on_disconnected(shared, conn, &closed, lost),
-            Request::Command(command) => self.on_command(command),
+            Request::Command(command) => self.on_command(command, now),
         }
     }
 
@@ -155,7 +171,8 @@ impl ManagerActor {
         };
         let Answer::Admitted(admitted) = self.manager.apply(op, now) else { return Err(quitting()) };
         // A rejection changes nothing: the attempt is still open, and its end is told when the peer is gone.
-        let admitted = admitted.map_err(Reject::closed)?;
+        let refuse = |reject| self.refuse(shared, about(link), reject, Some(&link.far_end.remote));
+        let admitted = admitted.map_err(refuse)?;
         if !shared.registry.insert(Arc::clone(link)) {
             self.manager.apply(Op::Disconnected { conn, closed: quitting() }, now);
             return Err(quitting());
@@ -208,30 +225,16 @@ impl ManagerActor {
         }
         let direction = link.map(|link| link.direction);
         let about = About { conn: Some(conn), peer: Some(peer), direction };
-        let detail = harmless(detail);
-        shared.events.emit(about, EventKind::Misbehaved { channel, what, count, detail });
-        self.manager.apply(Op::Reported { conn, what, count }, Instant::now().into_std());
-    }
-
-    fn on_command(&mut self, command: Command) {
-        let now = Instant::now().into_std();
-        // Whoever asked may have stopped waiting; the command stands all the same.
-        match command {
-            Command::Add { address, reply } => {
-                let op = Op::Add { address, source: Source::Operator };
-                if let Answer::Added(added) = self.manager.apply(op, now) {
-                    let _ = reply.send(added);
-                }
+        let op = match what {
+            Act::Bad(what) => {
+                let detail = harmless(detail);
+                shared.events.emit(about, EventKind::Misbehaved { channel, what, count, detail });
+                Op::Reported { conn, what, count }
             }
-            Command::Disconnect { peer, reply } => {
-                if let Answer::Disconnect(connected) = self.manager.apply(Op::Disconnect { peer }, now) {
-                    let _ = reply.send(connected);
-                }
-            }
-            Command::Advertise { to, limit, reply } => {
-                let _ = reply.send(self.manager.manager().advertise(to, limit));
-            }
-        }
+            Act::Good(what) => Op::Praised { conn, what, count },
+            Act::Took(latency) => Op::Measured { conn, latency },
+        };
+        self.manager.apply(op, Instant::now().into_std());
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the actor is told and asked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -8,7 +9,7 @@ use crate::address::{Endpoint, NodeAddress};
 use crate::channel::{BehaviourReport, Link};
 use crate::event::Closed;
 use crate::id::{ConnId, Direction, NodeId};
-use crate::peer::AddError;
+use crate::peer::{AddError, BanError, BanTarget, Banned, Change, ConfigError, PeerManager};
 use crate::router::connection::quitting;
 
 /// How many requests wait for the actor; who sends more waits.
@@ -22,8 +23,8 @@ pub(in crate::router) enum Request {
     Established { link: Arc<Link>, reply: oneshot::Sender<Result<(), Closed>> },
     /// An attempt ended before the peer was up.
     Failed { conn: ConnId, direction: Direction, closed: Closed },
-    /// A connection noticed that its peer misbehaved. In this mailbox, so that it is heard before the end.
-    Misbehaved(BehaviourReport),
+    /// A connection noticed how its peer behaves. In this mailbox, so that it is heard before the end.
+    Behaved(Box<BehaviourReport>),
     /// A connection ended; this many messages were still queued for it.
     Disconnected { conn: ConnId, closed: Closed, lost: u64 },
     /// An operator's command.
@@ -36,9 +37,23 @@ pub(in crate::router) enum Command {
     Add { address: NodeAddress, reply: oneshot::Sender<Result<bool, AddError>> },
     /// Disconnect a peer; says whether it was connected.
     Disconnect { peer: NodeId, reply: oneshot::Sender<bool> },
-    /// Tell addresses, as a peer would be told.
-    Advertise { to: Option<NodeId>, limit: usize, reply: oneshot::Sender<Vec<NodeAddress>> },
+    /// Ban a peer or a range of addresses.
+    Ban {
+        target: BanTarget,
+        length: Option<Duration>,
+        why: Box<str>,
+        reply: oneshot::Sender<Result<Banned, BanError>>,
+    },
+    /// Lift a ban; says whether there was one.
+    Unban { target: BanTarget, reply: oneshot::Sender<bool> },
+    /// Change the configuration in force; says whether anything is different then.
+    Reconfigure { change: Change, reply: oneshot::Sender<Result<bool, ConfigError>> },
+    /// Look at the peer manager as it is now.
+    Look(Look),
 }
+
+/// Reads what it wants from the peer manager, and tells whoever asked.
+pub(in crate::router) type Look = Box<dyn FnOnce(&PeerManager) + Send>;
 
 /// Where requests are put.
 #[derive(Clone)]

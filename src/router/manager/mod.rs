@@ -6,6 +6,7 @@
 
 mod actor;
 mod ingress;
+mod operating;
 
 pub(super) use actor::ManagerActor;
 pub(super) use ingress::{Command, Mailbox, Request};

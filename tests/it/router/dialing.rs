@@ -28,14 +28,14 @@ over_both!(
 );
 
 /// A listener that the test plays: its transport, and the address that others dial.
-async fn listener<W: Wire>(net: &Net<W>, seed: u64) -> (W::Transport, NodeAddress) {
+pub(super) async fn listener<W: Wire>(net: &Net<W>, seed: u64) -> (W::Transport, NodeAddress) {
     let transport = net.wire.listen(&key(seed)).await;
     let endpoint = transport.local_endpoints().remove(0);
     let address = W::address(id(seed), &endpoint);
     (transport, address)
 }
 
-async fn welcome<W: Wire>(
+pub(super) async fn welcome<W: Wire>(
     incoming: <W::Transport as Transport>::Incoming,
     offer: Offer,
 ) -> Result<Bare<W>, peerage::event::Closed> {

@@ -10,6 +10,7 @@ mod hostility;
 pub(crate) mod kit;
 mod liveness;
 mod network;
+mod operating;
 mod pressure;
 mod reactors;
 mod shutdown;
