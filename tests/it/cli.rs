@@ -176,6 +176,35 @@ async fn a_node_says_who_is_kept_out_and_why_nobody_is_dialled() {
 }
 
 #[tokio::test]
+async fn a_node_with_a_store_knows_its_peers_and_bans_when_it_comes_back() {
+    let folder = TempDir::new().unwrap();
+    let (key, store) = (path(&folder, "a"), path(&folder, "peers.db"));
+    let (mut bob, first) = node(&path(&folder, "b"), &[]).await;
+    let enode = first["enode"].as_str().unwrap().to_owned();
+    let (mut alice, _) = node(&key, &["--store", &store, "--peer", &enode, "--ban", "192.0.2.0/24"]).await;
+    alice.event("up").await;
+    alice.signal("TERM");
+    assert_eq!(alice.end().await.code, Some(0));
+
+    // Nobody tells it of the peer, or of the ban, a second time.
+    bob.event("down").await;
+    let (mut alice, _) = node(&key, &["--store", &store, "--status", "50ms"]).await;
+    let status = alice.event("status").await;
+    assert_eq!((&status["known"], &status["connected"]), (&1.into(), &0.into()), "{status}");
+    alice.signal("TERM");
+    assert_eq!(alice.end().await.code, Some(0));
+    let shell = rusqlite::Connection::open(&store).unwrap();
+    let banned: String = shell.query_row("SELECT target FROM bans", [], |row| row.get(0)).unwrap();
+    assert_eq!(banned, "192.0.2.0/24");
+
+    // A file that is something else is refused by name, and left alone.
+    let other = path(&folder, "notes.txt");
+    fs::write(&other, "not a store").unwrap();
+    refused(&["node", "--listen", "127.0.0.1:0", "--key", &key, "--store", &other], "notes.txt").await;
+    assert_eq!(fs::read_to_string(&other).unwrap(), "not a store");
+}
+
+#[tokio::test]
 async fn a_node_with_flags_that_contradict_each_other_does_not_start() {
     let folder = TempDir::new().unwrap();
     let key = path(&folder, "key");

@@ -82,6 +82,10 @@ enum Command {
         /// The network; peers that name another are refused.
         #[arg(long, default_value = "peerage")]
         network: String,
+        /// The file in which peers and bans are kept from one run to the next, a SQLite database; made on the first run.
+        /// Without it the node knows only whom it is told of.
+        #[arg(long, value_name = "FILE")]
+        store: Option<PathBuf>,
         /// A new file for the journal of the peer manager, of 1 GiB at most. `peerage replay` reads it.
         #[arg(long, value_name = "FILE")]
         journal: Option<PathBuf>,
@@ -181,8 +185,8 @@ fn run(command: Command, output: &Output) -> Result<(), Failure> {
                 devnet::Settings { nodes: usize::from(nodes), time, transport, churn, seed, journal };
             runtime()?.block_on(devnet::run(output, &settings))
         }
-        Command::Node { listen, key, policy, status, network, journal } => {
-            let settings = node::Settings { listen, key, policy, status, network, journal };
+        Command::Node { listen, key, policy, status, network, store, journal } => {
+            let settings = node::Settings { listen, key, policy, status, network, store, journal };
             runtime()?.block_on(node::run(output, settings))
         }
         Command::Replay { file, until, verbose } => {

@@ -12,6 +12,7 @@ use peerage::id::Direction;
 use peerage::peer::PeerUpdate;
 use peerage::reactor::{chat, drive, ping};
 use peerage::router::{Report, RouterHandle};
+use peerage::store::{SqliteConfig, SqliteStore};
 use peerage::transport::DnsResolver;
 use peerage::transport::rlpx::RlpxTransport;
 use peerage::{NodeAddress, Router};
@@ -31,6 +32,7 @@ pub(crate) struct Settings {
     pub(crate) policy: Policy,
     pub(crate) status: Duration,
     pub(crate) network: String,
+    pub(crate) store: Option<PathBuf>,
     pub(crate) journal: Option<PathBuf>,
 }
 
@@ -51,6 +53,10 @@ pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failu
         show_failure(&out, event);
         status::show_decision(&out, event);
     });
+    if let Some(file) = &settings.store {
+        let store = SqliteStore::open(file, SqliteConfig::default());
+        builder.store(store.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?);
+    }
     if let Some(flag) = settings.policy.naming(id) {
         return Err(Failure::usage(format!("{flag} names this node itself")));
     }
