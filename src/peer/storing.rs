@@ -42,7 +42,7 @@ impl PeerManager {
             return Ok(false);
         }
         let address_gives_way = known.map_or(Ok(None), |peer| self.address_to_give_up(peer))?;
-        self.check_limits(ip, source)?;
+        self.check_limits(ip, source, 0, 0)?;
         let key = match found {
             Some(key) => key,
             None => self.store(Peer::new(id, order, &self.config))?,
@@ -108,24 +108,26 @@ impl PeerManager {
             .ok_or(AddError::TooManyAddresses)
     }
 
-    /// Whether a group of addresses and a source of gossip may have one more stored.
-    fn check_limits(&self, ip: Option<IpAddr>, source: Source) -> Result<(), AddError> {
+    /// Whether a group of addresses and a source of gossip may have one more stored, beside so many that are not
+    /// counted yet.
+    fn check_limits(
+        &self,
+        ip: Option<IpAddr>,
+        source: Source,
+        same_group: usize,
+        same_source: usize,
+    ) -> Result<(), AddError> {
         if source == Source::Operator {
             return Ok(());
         }
         let group = ip.and_then(|ip| Group::of(ip, &self.config.groups));
-        if group.is_some_and(|group| !self.config.groups.max_stored.is_above(self.index.groups.stored(group)))
-        {
+        let stored = group.map(|group| self.index.groups.stored(group) + same_group);
+        if stored.is_some_and(|stored| !self.config.groups.max_stored.is_above(stored)) {
             return Err(AddError::GroupFull);
         }
-        match source {
-            Source::Gossip { from }
-                if !self.config.max_addresses_per_source.is_above(self.sources.told_by(&from)) =>
-            {
-                Err(AddError::SourceFull)
-            }
-            _ => Ok(()),
-        }
+        let Source::Gossip { from } = source else { return Ok(()) };
+        let told = self.sources.told_by(&from) + same_source;
+        if self.config.max_addresses_per_source.is_above(told) { Ok(()) } else { Err(AddError::SourceFull) }
     }
 
     fn add_address(&mut self, key: Key, address: &NodeAddress, source: Source, gives_way: Option<usize>) {
@@ -213,12 +215,23 @@ impl PeerManager {
         for known in stored {
             let own = known.address.id() == *id;
             let twice = usable.iter().any(|other| other.address == known.address);
-            let within = self.check_limits(known.address.place().ip(), known.source).is_ok();
-            if own && within && !twice && usable.len() < self.config.max_addresses_per_peer {
+            if own && !twice && self.is_within(&known, &usable) {
                 usable.push(known);
             }
         }
         usable
+    }
+
+    /// Whether an address is within all limits, beside others that are not counted yet.
+    fn is_within(&self, known: &AddressRecord, beside: &[AddressRecord]) -> bool {
+        let group_of = |known: &AddressRecord| {
+            known.address.place().ip().and_then(|ip| Group::of(ip, &self.config.groups))
+        };
+        let group = group_of(known);
+        let same_group = beside.iter().filter(|other| group.is_some() && group_of(other) == group).count();
+        let same_source = beside.iter().filter(|other| other.source == known.source).count();
+        beside.len() < self.config.max_addresses_per_peer
+            && self.check_limits(known.address.place().ip(), known.source, same_group, same_source).is_ok()
     }
 
     fn restored_standing(&self, record: &PeerRecord) -> Standing {
