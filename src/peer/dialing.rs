@@ -59,14 +59,14 @@ impl PeerManager {
         Some(Dial { conn, address, because })
     }
 
-    /// Whether somebody waits who would have a place, as far as can be told without parking anybody.
-    pub(super) fn has_dial(&self) -> bool {
-        let offering =
-            (0..self.config.quotas.len()).filter(|quota| self.is_short(*quota)).map(Line::Offering);
-        let lines = offering.chain([Line::Due]);
-        let head = |line| self.head(line).and_then(|key| self.outbound_place(line, key, self.now));
-        lines.into_iter().any(|line| head(line).is_some())
-            || (self.index.due.is_empty() && head(Line::Seeds).is_some())
+    /// Who is at the head of the line and would have a place, as far as can be told without parking anybody.
+    pub(super) fn next_to_dial(&self) -> Option<Key> {
+        let quotas = (0..self.config.quotas.len()).filter(|quota| self.is_short(*quota));
+        let seeds = self.index.due.is_empty().then_some(Line::Seeds);
+        let mut lines = quotas.map(Line::Offering).chain([Line::Due]).chain(seeds);
+        lines.find_map(|line| {
+            self.head(line).filter(|key| self.outbound_place(line, *key, self.now).is_some())
+        })
     }
 
     fn choose(&mut self, now: Instant) -> Option<Choice> {
