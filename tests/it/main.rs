@@ -15,6 +15,7 @@ mod cli;
 mod hostile;
 #[cfg(feature = "cli")]
 mod interop;
+mod peer_states;
 mod queue_corpus;
 mod rlpx_bytes;
 mod rlpx_corpus;
