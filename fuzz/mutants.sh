@@ -17,6 +17,7 @@ words=("$@")
 killed=0 survived=() broken=()
 
 (cd "$root" && git ls-files -z --cached --others --exclude-standard | tar -c --null -T - 2>/dev/null) | tar -x -C "$copy"
+cp -r "$copy/src/peer" "$copy/pristine"
 
 run() {
     (cd "$copy" && timeout 900 cargo test --quiet --no-default-features --lib "$@" -- peer:: >"$copy/log" 2>&1)
@@ -42,7 +43,7 @@ mutant() {
     else
         killed=$((killed + 1)) && echo "killed       $1 ($(grep -c '^    peer::' "$copy/log" || true) tests)"
     fi
-    cp "$root/src/peer/$2" "$file"
+    cp "$copy/pristine/$2" "$file"
     touch "$file"
 }
 

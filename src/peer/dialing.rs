@@ -10,7 +10,7 @@ use super::groups::Group;
 use super::manager::Entry;
 use super::pools::{Ground, PoolName, Slot};
 use super::seating::{Newcomer, Place};
-use super::state::{Address, Attempt, Remote, Seat, State, Wait};
+use super::state::{Address, Attempt, Peer, Remote, Seat, State, Wait};
 use crate::address::NodeAddress;
 use crate::event::Closed;
 use crate::id::{ConnId, Direction};
@@ -159,7 +159,7 @@ impl PeerManager {
         self.conns.remove(&conn);
         if self.peers.get(key).is_some_and(|peer| peer.live().is_some()) {
             // It is connected all the same: whatever befell the second attempt says nothing against it.
-            self.update(key, |peer| peer.end_dial());
+            self.update(key, Peer::end_dial);
         } else {
             self.charge_dial(key, &attempt, closed, now);
         }

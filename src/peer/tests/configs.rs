@@ -3,6 +3,7 @@
 use super::*;
 
 type Edit = fn(&mut Config);
+type Set = fn(&mut Config, Duration);
 
 /// A configuration that a change made unfit, with what is said of it.
 fn refused_by(edit: Edit) -> ConfigError {
@@ -73,7 +74,7 @@ fn a_number_or_a_length_of_zero_is_refused_where_it_makes_no_sense_and_one_fits(
 
 #[test]
 fn a_length_of_a_year_fits_and_a_longer_one_is_refused() {
-    let table: [(&str, fn(&mut Config, Duration)); 19] = [
+    let table: [(&str, Set); 19] = [
         ("backoff.min", |c, length| {
             (c.backoff.min, c.backoff.max, c.backoff.max_persistent) = (length, length, length);
         }),

@@ -185,7 +185,7 @@ impl Bench {
     }
 
     fn add(&mut self, address: NodeAddress) -> Result<bool, AddError> {
-        self.act(|manager, now| manager.add(&address, Source::Discovery, now))
+        self.add_from(address, Source::Discovery)
     }
 
     fn know(&mut self, peers: &[NodeId]) {
@@ -276,7 +276,10 @@ impl Bench {
     }
 
     fn add_from(&mut self, address: NodeAddress, source: Source) -> Result<bool, AddError> {
-        self.act(|manager, now| manager.add(&address, source, now))
+        match self.act(|manager, now| manager.apply(Op::Add { address, source }, now)) {
+            Answer::Added(answer) => answer,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn incoming_from(&mut self, ip: [u8; 4]) -> Result<ConnId, Reject> {
