@@ -32,8 +32,11 @@ progress. What is put out (`up`, `down`, `persist`, `forget`) is what `poll_outp
 is counted and ignored.
 ";
 
+/// How a peer comes into a state.
+type Enter = fn(&mut Subject);
+
 /// Where a peer may stand, with how it comes there.
-const STATES: &[(&str, fn(&mut Subject))] = &[
+const STATES: &[(&str, Enter)] = &[
     ("Unknown", |_| ()),
     ("Handshake", |subject| subject.conn = subject.calls()),
     ("Idle, due", Subject::known),
