@@ -37,6 +37,10 @@ cores:
 fuzz target seconds="60":
     fuzz/explore.sh {{target}} {{seconds}}
 
+# Breaks the peer manager in one place at a time, and has its tests find out; all mutants, or those with such names.
+mutants *names:
+    fuzz/mutants.sh {{names}}
+
 # Runs the benchmarks, or those whose name contains the filter.
 bench *filter:
     cargo bench --all-features -- {{filter}}

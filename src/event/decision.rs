@@ -26,7 +26,7 @@ pub struct Because {
 pub enum Rule {
     /// It is this node itself.
     SelfId,
-    /// No address of it is known.
+    /// Nothing is known of it.
     Unknown,
     /// It came to us, and no address of it is known.
     NoAddress,
@@ -56,19 +56,19 @@ pub enum Rule {
     SeedRest,
     /// It is a seed, and others can be dialled.
     SeedNotNeeded,
-    /// Its address group has so many connections of at most so many.
+    /// Its /24 or /64 has so many connections of at most so many.
     GroupFull,
-    /// Its address group began so many handshakes of at most so many.
+    /// Its /24 or /64 began so many handshakes of at most so many within the present window.
     GroupRate,
-    /// {v} dials of at most so many are in flight.
+    /// So many dials of at most so many are in flight.
     DialsInFlight,
-    /// {v} outgoing slots of so many are in use.
+    /// All outgoing slots are in use: so many of so many.
     OutboundFull,
-    /// {v} incoming slots of so many are in use.
+    /// All incoming slots are in use: so many of so many.
     InboundFull,
-    /// {v} handshakes of at most so many are in progress.
+    /// So many handshakes of at most so many are in progress.
     Handshakes,
-    /// {v} peers of at most so many are stored, and none of them can go.
+    /// The store is full, and nobody in it can go: so many peers of at most so many.
     StoreFull,
     /// The pool is full, and so many places of at most so many are being taken over already.
     UpgradesInUse,
@@ -84,7 +84,7 @@ pub enum Rule {
     NextInLine,
     /// No peer that could be dialled is known.
     NobodyKnown,
-    /// {v} slots of so many were in use.
+    /// A slot was free: so many of so many were in use.
     FreeSlot,
     /// The operator wants it unconditionally.
     Unconditional,
@@ -92,7 +92,7 @@ pub enum Rule {
     Seed,
     /// A better peer takes the place of a worse one.
     Upgrade,
-    /// A quota is short: so many peers of at least so many.
+    /// Too few peers offer what a quota asks for: so many of at least so many.
     Quota,
     /// One place in a full pool is given anew from time to time.
     Rotation,
@@ -100,7 +100,7 @@ pub enum Rule {
     Age,
     /// Its connection failed.
     Errored,
-    /// It has so many bad points of at most so many.
+    /// It has so many bad points, and is sent away at so many.
     Misbehaved,
     /// The operator asked for it.
     Operator,
@@ -108,7 +108,7 @@ pub enum Rule {
     SeedDone,
     /// This node is a seed, and lets peers go after so many s.
     SeedMode,
-    /// {v} slots are in use, and the limit is so many now.
+    /// Its pool has so many connections, and the limit is so many now.
     LimitLowered,
     /// No attempt has this number.
     UnknownAttempt,
@@ -142,15 +142,18 @@ impl Because {
     }
 }
 
-/// One sentence without a full stop, as `it said that it has no room; for another 2 min 59 s`.
+/// One sentence without a full stop, as `it said that it has no room; this holds for another 2 min 59 s`.
 impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = |number: Option<i64>, none: &str| number.map_or(none.to_owned(), |n| n.to_string());
-        let sentence = self.rule.sentence();
-        let sentence = sentence.replace("{v}", &number(self.value, "some"));
-        f.write_str(&sentence.replace("{t}", &number(self.threshold, "any number")))?;
-        match self.remaining() {
-            Some(left) => write!(f, "; for another {}", Spoken(left)),
+        let sentence = match self.rule {
+            Rule::FreeSlot if self.threshold.is_none() => "slots are unlimited: {v} were in use",
+            rule => rule.sentence(),
+        };
+        let number = |number: Option<i64>| number.map_or("some".to_owned(), |n| n.to_string());
+        let sentence = sentence.replace("{v}", &number(self.value)).replace("{t}", &number(self.threshold));
+        f.write_str(&sentence.replace("{s}", if self.value == Some(1) { "" } else { "s" }))?;
+        match self.remaining().filter(|left| !left.is_zero()) {
+            Some(left) => write!(f, "; this holds for another {}", Spoken(left)),
             None => Ok(()),
         }
     }
@@ -271,11 +274,11 @@ impl Rule {
         }
     }
 
-    /// The sentence, with `{v}` for the value and `{t}` for the threshold.
+    /// The sentence, with `{v}` for the value, `{t}` for the threshold, and `{s}` for the plural of the value.
     fn sentence(self) -> &'static str {
         match self {
             Self::SelfId => "it is this node itself",
-            Self::Unknown => "no address of it is known",
+            Self::Unknown => "nothing is known of it",
             Self::NoAddress => "it came to us, and no address of it is known",
             Self::Connected => "it is connected",
             Self::AlreadyConnected => "there is a connection to it that stays",
@@ -284,43 +287,43 @@ impl Rule {
             Self::Banned => "it is banned",
             Self::BannedPrefix => "its address lies in a banned range",
             Self::Cooldown => "its last connection ended a moment ago",
-            Self::Backoff => "it failed {v} times in a row",
+            Self::Backoff => "it failed {v} time{s} in a row",
             Self::Busy => "it said that it has no room",
             Self::Incompatible => "it is of another network, or useless to us",
             Self::Ourselves => "we could not dial, through no fault of its own",
             Self::SeedRest => "it is a seed that was asked not long ago",
             Self::SeedNotNeeded => "it is a seed, and others can be dialled",
-            Self::GroupFull => "its address group has {v} connections of at most {t}",
-            Self::GroupRate => "its address group began {v} handshakes of at most {t}",
-            Self::DialsInFlight => "{v} dials of at most {t} are in flight",
-            Self::OutboundFull => "{v} outgoing slots of {t} are in use",
-            Self::InboundFull => "{v} incoming slots of {t} are in use",
-            Self::Handshakes => "{v} handshakes of at most {t} are in progress",
-            Self::StoreFull => "{v} peers of at most {t} are stored, and none of them can go",
+            Self::GroupFull => "its /24 or /64 has {v} connections of at most {t}",
+            Self::GroupRate => "its /24 or /64 began {v} handshakes of at most {t} within the present window",
+            Self::DialsInFlight => "dials in flight: {v} of at most {t}",
+            Self::OutboundFull => "all outgoing slots are in use: {v} of {t}",
+            Self::InboundFull => "all incoming slots are in use: {v} of {t}",
+            Self::Handshakes => "handshakes in progress: {v} of at most {t}",
+            Self::StoreFull => "the store is full, and nobody in it can go: {v} peers of at most {t}",
             Self::UpgradesInUse => {
-                "the pool is full, and {v} places of at most {t} are being taken over already"
+                "all slots are in use, and as many places as may be are being taken over already: {v} of {t}"
             }
-            Self::UpgradeTooSoon => "the pool is full, and a place was taken over not long ago",
+            Self::UpgradeTooSoon => "all slots are in use, and a place was taken over not long ago",
             Self::NobodyWorse => {
-                "the pool is full, and nobody in it is worse (its grade is {v}, the worst has {t})"
+                "all slots are in use, and nobody there ranks low enough to go for it (its grade is {v}, that of the lowest {t})"
             }
-            Self::NobodyOldEnough => "the pool is full, and nobody in it may be replaced",
+            Self::NobodyOldEnough => "all slots are in use, and nobody there may be replaced",
             Self::OthersFirst => "others go first",
             Self::NextInLine => "it is the next to be dialled",
             Self::NobodyKnown => "no peer that could be dialled is known",
-            Self::FreeSlot => "{v} slots of {t} were in use",
+            Self::FreeSlot => "a slot was free: {v} of {t} were in use",
             Self::Unconditional => "the operator wants it unconditionally",
             Self::Seed => "nobody but seeds could be dialled",
             Self::Upgrade => "a better peer takes the place of a worse one",
-            Self::Quota => "a quota is short: {v} peers of at least {t}",
-            Self::Rotation => "one place in a full pool is given anew from time to time",
+            Self::Quota => "too few peers offer what a quota asks for: {v} of at least {t}",
+            Self::Rotation => "one place of a full pool is given anew from time to time",
             Self::Age => "the connection is {v} s old, and may be replaced after {t} s",
             Self::Errored => "its connection failed",
-            Self::Misbehaved => "it has {v} bad points of at most {t}",
+            Self::Misbehaved => "it has {v} bad points, and is sent away at {t}",
             Self::Operator => "the operator asked for it",
             Self::SeedDone => "it is a seed that has been asked",
             Self::SeedMode => "this node is a seed, and lets peers go after {t} s",
-            Self::LimitLowered => "{v} slots are in use, and the limit is {t} now",
+            Self::LimitLowered => "its pool has {v} connections, and the limit is {t} now",
             Self::UnknownAttempt => "no attempt has this number",
         }
     }
@@ -364,11 +367,11 @@ mod tests {
     fn a_reason_reads_as_a_sentence() {
         let now = epoch();
         let because = Because::new(Rule::OutboundFull, now).with_count(25, Some(25));
-        assert_eq!(because.to_string(), "25 outgoing slots of 25 are in use");
+        assert_eq!(because.to_string(), "all outgoing slots are in use: 25 of 25");
         let busy = Because::new(Rule::Busy, now).with_until(Some(now + Duration::from_secs(179)));
-        assert_eq!(busy.to_string(), "it said that it has no room; for another 2 min 59 s");
+        assert_eq!(busy.to_string(), "it said that it has no room; this holds for another 2 min 59 s");
         let unlimited = Because::new(Rule::FreeSlot, now).with_count(3, None);
-        assert_eq!(unlimited.to_string(), "3 slots of any number were in use");
+        assert_eq!(unlimited.to_string(), "slots are unlimited: 3 were in use");
     }
 
     #[test]

@@ -240,7 +240,6 @@ impl PeerManager {
         self.update(key, |peer| {
             // From now on its time counts.
             peer.standing_mut();
-            let leaves = leaves.filter(|_| !peer.roles.protected);
             let (up, claimant, doom) = (false, None, None);
             let since = now;
             peer.connect(Live { seat, direction, remote, since, young_until, leaves, up, claimant, doom });

@@ -10,7 +10,8 @@ use super::groups::Group;
 use super::manager::Entry;
 use super::pools::{Ground, PoolName, Slot};
 use super::seating::{Newcomer, Place};
-use super::state::{Attempt, Remote, Seat, State};
+use super::state::{Address, Attempt, Peer, Remote, Seat, State, Wait};
+use crate::address::NodeAddress;
 use crate::event::Closed;
 use crate::id::{ConnId, Direction};
 
@@ -62,14 +63,14 @@ impl PeerManager {
         Some(Dial { conn, address, because })
     }
 
-    /// Whether somebody waits who would have a place, as far as can be told without parking anybody.
-    pub(super) fn has_dial(&self) -> bool {
-        let offering =
-            (0..self.config.quotas.len()).filter(|quota| self.is_short(*quota)).map(Line::Offering);
-        let lines = offering.chain([Line::Due]);
-        let head = |line| self.head(line).and_then(|key| self.outbound_place(line, key, self.now));
-        lines.into_iter().any(|line| head(line).is_some())
-            || (self.index.due.is_empty() && head(Line::Seeds).is_some())
+    /// Who is at the head of the line and would have a place, as far as can be told without parking anybody.
+    pub(super) fn next_to_dial(&self) -> Option<Key> {
+        let quotas = (0..self.config.quotas.len()).filter(|quota| self.is_short(*quota));
+        let seeds = self.index.due.is_empty().then_some(Line::Seeds);
+        let mut lines = quotas.map(Line::Offering).chain([Line::Due]).chain(seeds);
+        lines.find_map(|line| {
+            self.head(line).filter(|key| self.outbound_place(line, *key, self.now).is_some())
+        })
     }
 
     fn choose(&mut self, now: Instant) -> Option<Choice> {
@@ -162,7 +163,7 @@ impl PeerManager {
         self.conns.remove(&conn);
         if self.peers.get(key).is_some_and(|peer| peer.live().is_some()) {
             // It is connected all the same: whatever befell the second attempt says nothing against it.
-            self.update(key, |peer| peer.end_dial(None));
+            self.update(key, Peer::end_dial);
         } else {
             self.charge_dial(key, &attempt, closed, now);
         }
@@ -177,14 +178,29 @@ impl PeerManager {
         let failures = peer.failures.saturating_add(u32::from(verdict != Verdict::Innocent));
         let hold = self.backoff().after_dial(&peer.id, verdict, failures, now);
         self.update(key, |peer| {
-            let untried = verdict == Verdict::Failure && peer.charge_address(&attempt.address);
-            peer.incompatible |= verdict == Verdict::Incompatible;
-            if !untried {
-                peer.failures = failures;
+            if verdict == Verdict::Failure {
+                peer.charge_address(&attempt.address);
             }
-            peer.end_dial((!untried).then_some(hold));
+            peer.incompatible |= verdict == Verdict::Incompatible;
+            peer.end_dial();
         });
+        // Looked at without the dial that ended: that one is in the way of nothing any longer.
+        if verdict != Verdict::Failure || !self.has_fresher_address(key, &attempt.address) {
+            self.update(key, |peer| {
+                peer.failures = failures;
+                peer.state = State::Idle(Wait::Held(hold));
+            });
+        }
         self.touch(key);
+    }
+
+    /// Whether another address of a peer failed less than this one and is not blocked.
+    fn has_fresher_address(&self, key: Key, failed: &NodeAddress) -> bool {
+        let Some(peer) = self.peers.get(key) else { return false };
+        let charged = peer.addresses.iter().find(|known| known.place == *failed.place());
+        let fresher = |known: &Address| charged.is_some_and(|charged| known.failures < charged.failures);
+        let open = |known: &Address| self.blocker_of(peer, known.place.ip()).is_none();
+        peer.addresses.iter().any(|known| fresher(known) && open(known))
     }
 
     pub(super) fn dial_of(&self, conn: ConnId) -> Option<Key> {

@@ -3,7 +3,7 @@
 //! Nothing here changes anything. A question is answered from the state as of the latest input; a rejected call changed
 //! nothing, so it can be explained afterwards.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::PeerManager;
 use super::answer::Reject;
@@ -14,7 +14,7 @@ use super::parking::Blocker;
 use super::pools::{Ground, PoolName};
 use super::record::BanTarget;
 use super::seating::{Newcomer, Place};
-use super::state::{Peer, Roles, State, Wait};
+use super::state::{Peer, State, Wait};
 use crate::address::Endpoint;
 use crate::event::{Because, Rule};
 use crate::id::{Direction, NodeId};
@@ -50,11 +50,10 @@ impl PeerManager {
             return full;
         }
         let lines = [&self.index.due, &self.index.seeds];
-        if let Some((_, key)) = lines.into_iter().find_map(|line| line.last()) {
-            return self
-                .peers
-                .get(*key)
-                .map_or(self.rule(Rule::NobodyKnown), |peer| self.waiting(*key, peer));
+        let first = lines.into_iter().find_map(|line| line.last()).map(|(_, key)| *key);
+        if let Some(key) = self.next_to_dial().or(first) {
+            let peer = self.peers.get(key);
+            return peer.map_or(self.rule(Rule::NobodyKnown), |peer| self.waiting(key, peer));
         }
         if let Some(peer) = self.index.held.first().and_then(|(_, key)| self.peers.get(*key))
             && let State::Idle(Wait::Held(hold)) = &peer.state
@@ -164,7 +163,7 @@ impl PeerManager {
         }
         let newcomer = Newcomer::of(peer);
         match self.place_for(newcomer, PoolName::Outbound, self.now) {
-            Some(_) if self.is_first(key, peer.roles) => self.rule(Rule::NextInLine),
+            Some(_) if self.next_to_dial() == Some(key) => self.rule(Rule::NextInLine),
             Some(_) => self.rule(Rule::OthersFirst),
             None if newcomer.seed => self.pool_full(PoolName::Outbound),
             None => self.no_place(newcomer),
@@ -188,14 +187,10 @@ impl PeerManager {
             let young = self.index.outbound.young.first().map(|(until, _)| *until);
             return self.rule(Rule::NobodyOldEnough).with_until(young);
         };
+        let rotates = |at: &Instant| newcomer.merit.class >= worst.class && *at > self.now;
         self.rule(Rule::NobodyWorse)
             .with_count(newcomer.merit.grade.into(), Some(worst.grade.into()))
-            .with_until(self.next_rotation)
-    }
-
-    fn is_first(&self, key: Key, roles: Roles) -> bool {
-        let line = if roles.seed { &self.index.seeds } else { &self.index.due };
-        line.last().is_some_and(|(_, first)| *first == key)
+            .with_until(self.next_rotation.filter(rotates))
     }
 
     fn all_dials(&self) -> Option<Because> {

@@ -169,7 +169,7 @@ impl PeerManager {
         if self.index.usage.dials >= self.config.max_dials_in_flight {
             return None;
         }
-        if self.has_dial() {
+        if self.next_to_dial().is_some() {
             return Some(Wakeup { at: self.now, why: WakeReason::Dial });
         }
         let hold =

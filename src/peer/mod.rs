@@ -48,7 +48,8 @@
 //! nothing else is in the way: a ban, or too many connections of its address group. Holds and bans end with time, and
 //! `next_wakeup` waits for them. Among the eligible, the operator's class goes first, then behaviour, then an order
 //! that each node draws for itself. Only class, behaviour, a quota, age, or one place now and then given anew justify
-//! an eviction. `docs/peer-manager.md` in the repository states the whole policy on one page.
+//! an eviction. `docs/peer-manager.md` in the repository states the whole policy on one page,
+//! `docs/peer-states.md` the answer to each input in each state, filled in by the machine.
 //!
 //! # Behaviour
 //!

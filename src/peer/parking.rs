@@ -45,7 +45,7 @@ impl PeerManager {
         best.map(|(_, at)| at).ok_or(blockers)
     }
 
-    fn blocker_of(&self, peer: &Peer, ip: Option<std::net::IpAddr>) -> Option<Blocker> {
+    pub(super) fn blocker_of(&self, peer: &Peer, ip: Option<std::net::IpAddr>) -> Option<Blocker> {
         let ip = ip.filter(|_| !peer.is_unconditional())?;
         if let Some(ban) = self.bans.of_ip(ip) {
             return Some(Blocker::Ban(ban.serial));

@@ -193,12 +193,6 @@ pub(super) enum Wait {
     Parked(Box<[Blocker]>),
 }
 
-impl From<Option<Hold>> for Wait {
-    fn from(hold: Option<Hold>) -> Self {
-        hold.map_or(Self::Due, Self::Held)
-    }
-}
-
 /// What a connection, or a dial, occupies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seat {
@@ -334,11 +328,11 @@ impl Peer {
         self.state = State::Connected { live: Box::new(live), dial };
     }
 
-    /// Takes the dial away; without a connection the peer is then idle under `hold`.
-    pub(super) fn end_dial(&mut self, hold: Option<Hold>) {
+    /// Takes the dial away; without a connection the peer is then due.
+    pub(super) fn end_dial(&mut self) {
         match &mut self.state {
             State::Idle(_) => {}
-            State::Dialing(_) => self.state = State::Idle(hold.into()),
+            State::Dialing(_) => self.state = State::Idle(Wait::Due),
             State::Connected { dial, .. } => *dial = None,
         }
     }
@@ -359,14 +353,10 @@ impl Peer {
         self.addresses.iter().any(|known| known.place == *address.place())
     }
 
-    /// Charges a failure to an address. Answers whether another one has failed less and is to be tried at once.
-    pub(super) fn charge_address(&mut self, address: &NodeAddress) -> bool {
-        let Some(known) = self.addresses.iter_mut().find(|known| known.place == *address.place()) else {
-            return false;
-        };
-        known.failures = known.failures.saturating_add(1);
-        let failures = known.failures;
-        self.addresses.iter().any(|known| known.failures < failures)
+    /// Charges a failure to an address, if that is still known.
+    pub(super) fn charge_address(&mut self, address: &NodeAddress) {
+        let known = self.addresses.iter_mut().find(|known| known.place == *address.place());
+        known.into_iter().for_each(|known| known.failures = known.failures.saturating_add(1));
     }
 
     /// Forgives an address that led to a connection which lived.

@@ -113,24 +113,20 @@ impl PeerManager {
             .ok_or(AddError::TooManyAddresses)
     }
 
-    /// Whether a group of addresses and a source of gossip may have one more stored.
+    /// Whether a group of addresses and a source of gossip may have one more stored, beside so many that are not
+    /// counted yet.
     fn check_limits(&self, ip: Option<IpAddr>, source: Source) -> Result<(), AddError> {
         if source == Source::Operator {
             return Ok(());
         }
         let group = ip.and_then(|ip| Group::of(ip, &self.config.groups));
-        if group.is_some_and(|group| !self.config.groups.max_stored.is_above(self.index.groups.stored(group)))
-        {
+        let stored = group.map(|group| self.index.groups.stored(group));
+        if stored.is_some_and(|stored| !self.config.groups.max_stored.is_above(stored)) {
             return Err(AddError::GroupFull);
         }
-        match source {
-            Source::Gossip { from }
-                if !self.config.max_addresses_per_source.is_above(self.sources.told_by(&from)) =>
-            {
-                Err(AddError::SourceFull)
-            }
-            _ => Ok(()),
-        }
+        let Source::Gossip { from } = source else { return Ok(()) };
+        let told = self.sources.told_by(&from);
+        if self.config.max_addresses_per_source.is_above(told) { Ok(()) } else { Err(AddError::SourceFull) }
     }
 
     fn add_address(&mut self, key: Key, address: &NodeAddress, source: Source, gives_way: Option<usize>) {

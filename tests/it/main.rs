@@ -17,6 +17,7 @@ mod hostile;
 mod interop;
 #[cfg(feature = "model")]
 mod peer_corpus;
+mod peer_states;
 mod queue_corpus;
 #[cfg(feature = "cli")]
 mod replay;

@@ -4,10 +4,12 @@
 //! just far enough by [`source`]. [`samples`] shows each of them red. There is no way around a law in the
 //! code itself: an exception is an entry in a table here, with its reason, where a reviewer sees it.
 //!
-//! [`manifest`] holds the dependencies to the record that explains them.
+//! [`manifest`] holds the dependencies to the record that explains them, [`conformance`] the list of behaviours to
+//! the tests that it names.
 //!
 //! Macros are not expanded and types are not resolved. A module that wants to lie to this test can.
 
+mod conformance;
 mod laws;
 mod lex;
 mod manifest;

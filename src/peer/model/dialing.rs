@@ -68,7 +68,7 @@ impl Model {
         open.min_by_key(|known| known.failures).map(|known| &known.address)
     }
 
-    fn is_blocked(&self, id: &NodeId, address: &NodeAddress) -> bool {
+    pub(super) fn is_blocked(&self, id: &NodeId, address: &NodeAddress) -> bool {
         let ip = address_ip(address);
         let crowded = self.group(ip).is_some_and(|group| {
             let in_group = |address: &NodeAddress| self.group(address_ip(address)) == Some(group);

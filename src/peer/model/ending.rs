@@ -68,11 +68,14 @@ impl Model {
         if let Some(charged) = charged.filter(|_| end == End::Failed) {
             charged.failures = charged.failures.saturating_add(1);
             let failures = charged.failures;
-            if peer.addresses.iter().any(|known| known.failures < failures) {
+            let others: Vec<_> =
+                peer.addresses.iter().filter(|known| known.failures < failures).cloned().collect();
+            if others.iter().any(|known| !self.is_blocked(id, &known.address)) {
                 // Another address is tried at once.
                 return;
             }
         }
+        let Some(peer) = self.peers.get_mut(id) else { return };
         peer.failures = peer.failures.saturating_add(u32::from(end != End::Ours));
         peer.incompatible |= end == End::Incompatible;
         let hold = self.hold_after_dial(id, end);

@@ -1,11 +1,23 @@
 //! Tests of the peer manager, in virtual time.
 
 mod admission;
+mod bans;
 mod behaviour;
+mod changes;
+mod configs;
+mod conformance;
 mod dials;
+mod incoming;
+mod lines;
 mod model;
+mod ranking;
+mod reasons;
+mod restarts;
+mod seats;
+mod sets;
 mod simultaneous;
 mod store;
+mod stores;
 mod updates;
 mod upgrades;
 
@@ -14,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::address::{Endpoint, NodeAddress};
-use crate::event::{Blame, Closed, DisconnectReason, Layer, Misbehaviour};
+use crate::event::{Blame, Closed, DisconnectReason, GoodAct, Layer, Misbehaviour};
 use crate::id::{ChannelId, ConnId, NodeId, NodeKey};
 use crate::message::{AgreedChannel, Capability};
 
@@ -56,6 +68,24 @@ fn address(peer: NodeId) -> NodeAddress {
 
 fn endpoint() -> Endpoint {
     Endpoint::Tcp(SocketAddr::from(([9, 9, 9, 9], 40000)))
+}
+
+/// An address of a peer, given the bytes of its IP.
+fn at(peer: NodeId, ip: [u8; 4]) -> NodeAddress {
+    NodeAddress::rlpx(peer, SocketAddr::from((ip, 30303)))
+}
+
+fn endpoint_at(ip: [u8; 4]) -> Endpoint {
+    Endpoint::Tcp(SocketAddr::from((ip, 40000)))
+}
+
+fn prefix(text: &str) -> BanTarget {
+    BanTarget::Prefix(text.parse().unwrap())
+}
+
+/// An end that we chose and that says nothing against the peer.
+fn parted() -> Closed {
+    Closed::local(Layer::PeerManager, Blame::Nobody, DisconnectReason::Requested, "parted")
 }
 
 fn refused() -> Closed {
@@ -108,6 +138,7 @@ fn quick() -> Config {
 /// A manager with its clock, which checks the invariants after every step.
 struct Bench {
     manager: PeerManager,
+    began: Instant,
     now: Instant,
     log: UpdateLog,
     stored: std::collections::BTreeMap<NodeId, PeerRecord>,
@@ -126,6 +157,7 @@ impl Bench {
         let manager = PeerManager::new(config, 1, now, wall, stored.into_iter().map(Record::Peer)).unwrap();
         Self {
             manager,
+            began: now,
             now,
             log: UpdateLog::new(),
             stored: records,
@@ -154,7 +186,7 @@ impl Bench {
 
     #[allow(clippy::needless_pass_by_value)] // What a test adds it has just made.
     fn add(&mut self, address: NodeAddress) -> Result<bool, AddError> {
-        self.act(|manager, now| manager.add(&address, Source::Discovery, now))
+        self.add_from(address, Source::Discovery)
     }
 
     fn know(&mut self, peers: &[NodeId]) {
@@ -236,5 +268,97 @@ impl Bench {
 
     fn up(&self) -> Vec<NodeId> {
         self.log.snapshot().map(PeerUpdate::peer).collect()
+    }
+
+    /// Moves the clock on, and has the manager know.
+    fn pass(&mut self, by: Duration) {
+        self.advance(by);
+        self.act(PeerManager::advance);
+    }
+
+    fn add_from(&mut self, address: NodeAddress, source: Source) -> Result<bool, AddError> {
+        match self.act(|manager, now| manager.apply(Op::Add { address, source }, now)) {
+            Answer::Added(answer) => answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn incoming_from(&mut self, ip: [u8; 4]) -> Result<ConnId, Reject> {
+        self.act(|manager, now| manager.incoming(&endpoint_at(ip), now))
+    }
+
+    fn incoming_failed(&mut self, conn: ConnId) {
+        let report = self.act(|manager, now| manager.incoming_failed(conn, &refused(), now));
+        assert_eq!(report, Report::Applied);
+    }
+
+    /// A peer that is known, dialled and up. Nobody may stand before it in the line.
+    fn up_to(&mut self, peer: NodeId) -> ConnId {
+        self.know(&[peer]);
+        let conn = self.connect_to(peer);
+        assert_eq!(self.ready(conn), Report::Applied);
+        conn
+    }
+
+    fn ready_with(&mut self, conn: ConnId, introduction: Introduction) {
+        let report = self.act(|manager, now| manager.ready(conn, introduction, now));
+        assert_eq!(report, Report::Applied);
+    }
+
+    /// Lets a peer be known and have called once, offering this service and having done so much good.
+    fn met(&mut self, peer: NodeId, service: &str, good: u32) {
+        if !self.manager.knows(&peer) {
+            self.know(&[peer]);
+        }
+        let conn = self.accept(peer).unwrap();
+        self.ready_with(conn, Introduction { services: [service.to_owned()].into(), ..introduction() });
+        self.praised(conn, GoodAct::Served, good);
+        self.part(conn);
+    }
+
+    /// Ends a connection of our own accord.
+    fn part(&mut self, conn: ConnId) {
+        assert_eq!(self.disconnected(conn, &parted()), Report::Applied);
+    }
+
+    /// Carries out the next eviction, and tells what it was.
+    fn carry_out(&mut self) -> Eviction {
+        let eviction = self.evict().expect("an eviction is ordered");
+        assert_eq!(self.disconnected(eviction.conn, &eviction.closed), Report::Applied);
+        eviction
+    }
+
+    fn praised(&mut self, conn: ConnId, what: GoodAct, count: u32) {
+        let report = self.act(|manager, now| manager.praised(conn, what, count, now));
+        assert_eq!(report, Report::Applied);
+    }
+
+    fn measured(&mut self, conn: ConnId, latency: Duration) {
+        let report = self.act(|manager, now| manager.measured(conn, latency, now));
+        assert_eq!(report, Report::Applied);
+    }
+
+    fn ban(&mut self, target: BanTarget, length: Option<Duration>) -> Result<Banned, BanError> {
+        self.act(|manager, now| manager.ban(target, length, "test", now))
+    }
+
+    fn unban(&mut self, target: BanTarget) -> bool {
+        self.act(|manager, now| manager.unban(&target, now))
+    }
+
+    fn change(&mut self, change: &Change) -> Result<bool, ConfigError> {
+        self.act(|manager, now| manager.reconfigure(change, now))
+    }
+
+    fn member(&mut self, set: PeerSet, peer: NodeId, member: bool) {
+        assert_eq!(self.change(&Change::Member { set, peer, member }), Ok(true));
+    }
+
+    fn wakeup(&self) -> Option<(Duration, WakeReason)> {
+        self.manager.next_wakeup().map(|wakeup| (wakeup.at - self.now, wakeup.why))
+    }
+
+    fn grade(&self, peer: NodeId) -> i8 {
+        self.manager.grade(&peer).unwrap()
     }
 }
