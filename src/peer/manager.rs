@@ -80,7 +80,7 @@ impl PeerManager {
     /// store.
     ///
     /// `wall` is the wall's clock at `now`: records tell times by it, and nothing else is timed by it. A record of this
-    /// node itself, one without a usable address, one beyond a bound and a ban that is over is skipped, counted
+    /// node itself, one without a usable address, the second of one peer, one beyond a bound (the worst peers go) and a ban that is over is skipped, counted
     /// ([`skipped_records`](Self::skipped_records)) and forgotten; surplus addresses are cut. Classes follow the new
     /// configuration.
     ///

@@ -105,6 +105,7 @@ mod order;
 mod parking;
 mod pools;
 mod record;
+mod restoring;
 mod seating;
 mod sources;
 mod standing;

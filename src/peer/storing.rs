@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use super::PeerManager;
 use super::answer::AddError;
 use super::arena::Key;
-use super::backoff::{Hold, HoldReason, later};
+use super::backoff::HoldReason;
 use super::groups::Group;
 use super::index::{Keys, PruneKey, prune_key};
 use super::order::order_of;
-use super::record::{AddressRecord, HoldRecord, PeerRecord, PointsRecord, Record, Source, StandingRecord};
+use super::record::{AddressRecord, HoldRecord, PeerRecord, PointsRecord, Source, StandingRecord};
 use super::sources::SourceKey;
 use super::standing::{Points, Standing};
 use super::state::{Address, Peer, State, Wait};
@@ -95,7 +95,7 @@ impl PeerManager {
         self.most_prunable().map(|worst| Some(worst.3))
     }
 
-    fn most_prunable(&self) -> Option<PruneKey> {
+    pub(super) fn most_prunable(&self) -> Option<PruneKey> {
         self.index.most_prunable(|key| self.peers.get(key).is_some_and(|peer| peer.roles.kept))
     }
 
@@ -158,7 +158,7 @@ impl PeerManager {
         known
     }
 
-    fn discount(&mut self, known: &Address) {
+    pub(super) fn discount(&mut self, known: &Address) {
         self.index.groups.count_stored(self.group_of(known), false);
         self.sources.remove(known.source);
     }
@@ -167,119 +167,6 @@ impl PeerManager {
     pub(super) fn group_of(&self, known: &Address) -> Option<Group> {
         let ip = known.place.ip().filter(|_| known.source != SourceKey::Operator);
         ip.and_then(|ip| Group::of(ip, &self.config.groups))
-    }
-
-    /// Takes up what a store remembers: bans first, then peers in the drawn order, which fills the indexes from one
-    /// end.
-    pub(super) fn restore(&mut self, stored: impl IntoIterator<Item = Record>) {
-        let mut records: Vec<Option<Record>> = stored.into_iter().map(Some).collect();
-        let place = |record: &Option<Record>| match record {
-            Some(Record::Peer(record)) => Some(order_of(&record.id, self.seed)),
-            Some(Record::Ban(_)) | None => None,
-        };
-        let mut line: Vec<(Option<u64>, usize)> =
-            records.iter().enumerate().map(|(at, record)| (place(record), at)).collect();
-        line.sort_unstable();
-        for (order, at) in line {
-            let Some(record) = records.get_mut(at).and_then(Option::take) else { continue };
-            let key = record.key();
-            let restored = match record {
-                Record::Ban(record) => self.restore_ban(&record),
-                Record::Peer(record) => self.restore_peer(&record, order.unwrap_or_default()),
-            };
-            if !restored {
-                self.skipped_records = self.skipped_records.saturating_add(1);
-                self.mark(key);
-            }
-        }
-    }
-
-    /// Takes up a peer that a store remembers. Answers whether anything of it could be used.
-    fn restore_peer(&mut self, record: &PeerRecord, order: u64) -> bool {
-        let id = record.id;
-        if id == self.config.self_id || self.find_ordered(&id, order).is_some() {
-            return false;
-        }
-        let mut peer = Peer::new(id, order, &self.config);
-        peer.failures = record.failures;
-        peer.incompatible = record.incompatible;
-        let standing = self.restored_standing(record);
-        if standing != Standing::default() {
-            *peer.standing_mut() = standing;
-            peer.rank.merit.grade = standing.grade(None, self.now, &self.config.behaviour);
-        }
-        if let Some(hold) = record.hold.and_then(|hold| self.restored_hold(&id, record.failures, hold)) {
-            peer.state = State::Idle(Wait::Held(hold));
-        }
-        peer.addresses = self.restored_addresses(&id, &record.addresses);
-        if peer.addresses.is_empty() {
-            return false;
-        }
-        let Ok(gives_way) = self.peer_to_give_up(&peer) else {
-            peer.addresses.iter().for_each(|known| self.discount(known));
-            return false;
-        };
-        gives_way.into_iter().for_each(|worst| self.forget(worst));
-        let met = peer.history.is_some();
-        let key = self.insert(peer);
-        if met {
-            self.regrade(key);
-        }
-        true
-    }
-
-    /// The addresses of a record that are the peer's own and within all limits, counted.
-    fn restored_addresses(&mut self, id: &NodeId, stored: &[AddressRecord]) -> Vec<Address> {
-        let most = self.config.max_addresses_per_peer;
-        let mut usable: Vec<Address> = Vec::with_capacity(stored.len().min(most));
-        for known in stored {
-            let place = known.address.place();
-            let twice = usable.iter().any(|other| other.place == *place);
-            if known.address.id() == *id && !twice && usable.len() < most {
-                usable.extend(self.restored_address(known));
-            }
-        }
-        usable
-    }
-
-    fn restored_address(&mut self, known: &AddressRecord) -> Option<Address> {
-        if let Source::Gossip { from } = known.source
-            && !self.config.max_addresses_per_source.is_above(self.sources.told_by(&from))
-        {
-            return None;
-        }
-        let (place, failures) = (known.address.place().clone(), known.failures);
-        let ip = place.ip().filter(|_| known.source != Source::Operator);
-        if let Some(group) = ip.and_then(|ip| Group::of(ip, &self.config.groups))
-            && !self.index.groups.store_within(group, self.config.groups.max_stored)
-        {
-            return None;
-        }
-        Some(Address { place, source: self.sources.add(known.source), failures })
-    }
-
-    fn restored_standing(&self, record: &PeerRecord) -> Standing {
-        let stored = &record.standing;
-        let points = |stored: Option<PointsRecord>| {
-            let Some(PointsRecord { points, since }) = stored else { return Points::default() };
-            let age = self.wall_at(self.now).since(since);
-            Points::aged(points, age, self.now, self.config.behaviour.halves_every)
-        };
-        let latency = stored.latency.map(|took| u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
-        let offers = record.offers.as_ref().map(|offers| self.offers_mask(|wants| offers.contains(wants)));
-        Standing {
-            bad: points(stored.bad),
-            good: points(stored.good),
-            uptime: stored.uptime.min(super::MAX_DURATION),
-            latency_us: latency,
-            offers,
-        }
-    }
-
-    /// What is left of a hold: no more than the policy itself would give.
-    fn restored_hold(&self, id: &NodeId, failures: u32, hold: HoldRecord) -> Option<Hold> {
-        let left = self.until_wall(hold.until).min(self.backoff().longest(id, failures, hold.why));
-        (left > Duration::ZERO).then(|| Hold { until: later(self.now, left), why: hold.why })
     }
 
     /// What there is to store of a peer, as of the latest input; `None` if it is not known. Without an address it is not

@@ -134,6 +134,51 @@ fn a_bad_row_does_not_stop_the_start() {
 }
 
 #[test]
+fn of_two_records_of_one_peer_the_first_counts_and_the_second_takes_no_room() {
+    let mut config = quick();
+    config.groups.max_stored = Limit::AtMost(2);
+    let record = |peer, host| PeerRecord::new(address_at(id(peer), host), Source::Discovery);
+    let second = PeerRecord { failures: 9, ..record(1, 5) };
+    let mut bench = Bench::restart(config, vec![record(1, 1), second]);
+    assert_eq!(bench.manager.skipped_records(), 1);
+    let kept = bench.manager.record(&id(1)).unwrap();
+    assert_eq!((kept.failures, kept.addresses), (0, record(1, 1).addresses));
+    assert_eq!(bench.add(address(id(2))), Ok(true));
+    assert_eq!(bench.add(address(id(3))), Err(AddError::GroupFull));
+    bench.manager.check_invariants().unwrap();
+}
+
+#[test]
+fn of_too_many_records_the_worst_are_given_up_whatever_their_order() {
+    let config = Config {
+        max_peers: 3,
+        max_outbound: Limit::AtMost(1),
+        max_inbound: Limit::AtMost(0),
+        priorities: [(id(1), 1)].into(),
+        seeds: crate::peer::SeedConfig { peers: [id(6)].into(), ..Default::default() },
+        ..quick()
+    };
+    let record = |peer, failures| {
+        let record = PeerRecord::new(address(id(peer)), Source::Discovery);
+        PeerRecord { failures, ..record }
+    };
+    let records = [record(1, 2), record(2, 1), record(3, 0), record(4, 0), record(5, 3), record(6, 7)];
+    let mut kept = Vec::new();
+    for turn in 0..records.len() {
+        let mut records = records.to_vec();
+        records.rotate_left(turn);
+        let mut bench = Bench::restart(config.clone(), records);
+        assert_eq!((bench.manager.skipped_records(), bench.manager.counts().stored), (3, 3));
+        bench.manager.check_invariants().unwrap();
+        bench.act(|_, _| ());
+        kept.push(bench.stored.keys().copied().collect::<Vec<NodeId>>());
+    }
+    assert!(kept.windows(2).all(|pair| pair[0] == pair[1]), "{kept:?}");
+    assert!([id(1), id(6)].iter().all(|best| kept[0].contains(best)), "the operator's");
+    assert!(kept[0].contains(&id(3)) != kept[0].contains(&id(4)), "who failed least");
+}
+
+#[test]
 fn a_stranger_is_told_everything_and_a_peer_all_but_its_own() {
     let mut bench = Bench::new(quick());
     for (peer, host) in [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2)] {
