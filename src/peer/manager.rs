@@ -79,10 +79,10 @@ impl PeerManager {
     /// Starts from a configuration, a seed, what two clocks say, and the records that [`Output::Persist`] left in a
     /// store.
     ///
-    /// `wall` is the wall's clock at `now`: records tell times by it, and nothing else is timed by it. A record of this
-    /// node itself, one without a usable address, the second of one peer, one beyond a bound (the worst peers go) and a ban that is over is skipped, counted
-    /// ([`skipped_records`](Self::skipped_records)) and forgotten; surplus addresses are cut. Classes follow the new
-    /// configuration.
+    /// `wall` is the wall's clock at `now`: records tell times by it, and nothing else is timed by it. Skipped, counted
+    /// ([`skipped_records`](Self::skipped_records)) and forgotten are a record of this node itself, one without a usable
+    /// address, the second of one peer, a ban that is over, and whatever is beyond a bound: of too many peers the worst
+    /// go. Surplus addresses are cut. Classes follow the new configuration.
     ///
     /// # Errors
     ///
