@@ -59,7 +59,7 @@ fn the_bad_points_of_a_trusted_peer_stop_below_the_limit() {
     let mut bench = Bench::new(config);
     let conn = bench.up_to(id(1));
     assert_eq!(bench.reported(conn, Misbehaviour::Breach, 9), Report::Applied);
-    assert!(matches!(bench.manager.status(&id(1)), Some(Status::Connected { score: 50, .. })));
+    assert!(matches!(bench.manager.status(&id(1)), Some(Status::Connected { bad_points: 50, .. })));
     assert_eq!((bench.evict(), bench.manager.bans().count()), (None, 0));
     assert_eq!(bench.grade(id(1)), -2);
 }
