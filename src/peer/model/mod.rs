@@ -8,7 +8,7 @@
 //!
 //! # Fuzzing a policy of your own
 //!
-//! A policy is a [`Config`](super::Config), and what happens to it is a list of [`Op`]s. Connections are named by how
+//! A policy is a [`Config`], and what happens to it is a list of [`Op`]s. Connections are named by how
 //! long ago they were begun, so that any number is likely to mean something: `ConnId::new(0)` is the latest.
 //!
 //! ```
