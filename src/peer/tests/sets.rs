@@ -139,6 +139,18 @@ fn a_seed_takes_nobodys_place() {
 }
 
 #[test]
+fn a_seed_that_calls_takes_nobodys_place_whom_a_stranger_would_displace() {
+    let mut config = Config { max_inbound: Limit::AtMost(1), upgrade_slots: 1, ..quick() };
+    config.seeds = seeds(&[id(2)]);
+    config.inbound_max_age = Some(ms(1_000));
+    let mut bench = Bench::new(config);
+    bench.accept(id(1)).unwrap();
+    bench.advance(ms(1_000));
+    assert_eq!(bench.accept(id(2)), Err(Reject::TooManyPeers));
+    assert!(bench.accept(id(3)).is_ok());
+}
+
+#[test]
 fn a_seed_is_neither_forgotten_nor_pruned() {
     let config = Config {
         seeds: seeds(&[id(1)]),
