@@ -100,12 +100,12 @@ mutant ban-not-released         bans.rs      '        self.release(Blocker::Ban(
         true'
 mutant protected-claimed-goes   dialing.rs   'if victim.roles.protected {' 'if false {'
 mutant young-not-spared         accepting.rs '(!min_age.is_zero()).then(|| later(now, min_age))' 'None'
-mutant seed-takes-a-place       seating.rs   'if newcomer.seed && pool == PoolName::Outbound || !self' 'if !self'
+mutant seed-takes-a-place       seating.rs   'if newcomer.seed || !self' 'if !self'
 # Directions and order.
 mutant lesser-identity-wins     accepting.rs 'Direction::Outbound => self.config.self_id > *id,' 'Direction::Outbound => self.config.self_id < *id,'
 mutant best-evicted-first       changing.rs  'staying.sort_by_key(|staying| Reverse(*staying));' 'staying.sort();'
 mutant groups-share-a-count     groups.rs    'count(&mut self.connected, (group, direction == Direction::Inbound), more);' 'count(&mut self.connected, (group, true), more);'
-mutant trusted-without-a-cap    leaving.rs   'if peer.roles.trusted { trusted_cap } else { u32::MAX }' 'u32::MAX'
+mutant trusted-without-a-cap    leaving.rs   'if peer.roles.trusted && given > 0 { trusted_cap } else { u32::MAX }' 'u32::MAX'
 mutant protected-banned         leaving.rs   '.filter(|peer| !peer.roles.protected).map(|peer| peer.id);' '.map(|peer| peer.id);'
 # Persistence.
 mutant points-not-stored        leaving.rs   '        self.regrade(key);

@@ -35,7 +35,8 @@ impl<M: Message> Sender<M> {
     /// Reports that `peer` misbehaved on this channel.
     ///
     /// The peer manager weighs it by its kind ([`BehaviourConfig`](crate::peer::BehaviourConfig)):
-    /// [`Misbehaviour::Breach`] ends the connection, a [`Misbehaviour::Nuisance`] adds up. `detail` is for people.
+    /// [`Misbehaviour::Breach`] ends the connection, unless the operator [trusts](crate::peer::Config::trusted) the peer; a
+    /// [`Misbehaviour::Nuisance`] adds up. `detail` is for people.
     ///
     /// # Errors
     ///

@@ -31,7 +31,7 @@ pub enum Misbehaviour {
     /// An answer to a question that we asked, and that cannot be decoded. Noticed where answers are matched.
     MalformedAnswer,
     /// It broke the rules of the channel's protocol, so that going on makes no sense. Noticed by the channel's
-    /// reactor; always ends the connection.
+    /// reactor; ends the connection, unless the operator trusts the peer.
     Breach,
     /// It did something that can be borne, but not without end. Noticed by the channel's reactor.
     Nuisance,

@@ -7,31 +7,35 @@ use crate::event::{GoodAct, Misbehaviour};
 
 /// When a peer that misbehaves is evicted.
 ///
-/// Each report adds the points of its kind to the peer's score. At `limit` its connection ends. Each `halves_every` the
-/// score is halved, rounded down, so that what happens now and then is forgiven and what goes on is not.
+/// Each report adds the points of its kind to the peer's bad points. At `limit` its connection ends. Each `halves_every`
+/// they are halved, rounded down, so that what happens now and then is forgiven and what goes on is not. Good points are
+/// halved likewise; with uptime and latency they make the peer's grade.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct BehaviourConfig {
-    /// The score at which a connection ends. Default 100, at least 1.
+    /// The bad points at which a connection ends. Default 100, so that a weight reads as a percentage. At least 1.
     pub limit: u32,
-    /// How often a score is halved, counted from its first point. Default 10 min, which forgives a full score in about
+    /// How often points are halved, counted from the first. Default 10 min, which forgives 100 in about
     /// an hour: longer than a peer's hiccup, shorter than an operator's patience. Above zero.
     pub halves_every: Duration,
-    /// The points of each kind.
+    /// The bad points of each kind of report.
     pub weights: BehaviourWeights,
-    /// What the score of a [trusted](super::Config::trusted) peer stops at. Default 50, below `limit`.
+    /// What the bad points of a [trusted](super::Config::trusted) peer stop at. Default 50, which costs it two grades and
+    /// no connection. Below `limit`.
     pub trusted_cap: u32,
-    /// How long a peer is banned whose score reaches the limit. Default 1 h: it comes back when its score is forgiven.
+    /// How long a peer is banned whose bad points reach the limit. Default 1 h: it comes back when they are forgiven.
     /// `None` to evict it only. Protected peers are never banned for it. Above zero.
     pub ban_for: Option<Duration>,
-    /// The points of good acts.
+    /// The good points of each kind of act.
     pub good: GoodWeights,
-    /// How many good points make a peer a grade better, two grades, three. Default 10, 100, 1,000.
+    /// How many good points make a peer a grade better, two grades, three. Default 10, 100, 1,000: halved as they are, the
+    /// last takes some fifty answers a minute. Rising, above zero.
     pub useful_levels: [u32; 3],
     /// How long a peer must have been connected, all in all, to be a grade better, two, three. Default 10 min, 6 h, 3
-    /// days: peers that stayed are likely to stay.
+    /// days: peers that stayed are likely to stay. Rising, above zero.
     pub uptime_levels: [Duration; 3],
-    /// Below or at which latency a peer is a grade better, and two. Default 500 ms, 100 ms.
+    /// Below or at which latency a peer is a grade better, and two. Default 500 ms, which most of the world keeps, and
+    /// 100 ms, which a continent does. Falling.
     pub latency_levels: [Duration; 2],
 }
 

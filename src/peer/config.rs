@@ -62,19 +62,25 @@ impl fmt::Display for Limit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct BackoffConfig {
-    /// Before the first retry. Each further failure doubles it. Default 30 s. Above zero.
+    /// Before the first retry. Each further failure doubles it. Default 30 s: a node that restarts is back by then.
+    /// Above zero.
     pub min: Duration,
-    /// What doubling stops at; the jitter comes on top. Default 1 h, at least `min`.
+    /// What doubling stops at; the jitter comes on top. Default 1 h: who was away for a day is found again within the
+    /// hour. At least `min`.
     pub max: Duration,
-    /// The same for persistent peers, which one wants back sooner. Default 3 min, at least `min`.
+    /// The same for peers that are [protected](Config::is_protected), and also for what `busy` asks of them. Default
+    /// 3 min: one wants them back soon. At least `min`.
     pub max_persistent: Duration,
-    /// Upper bound of what is added at random, drawn once per failure. Default 10 s.
+    /// Upper bound of what is added at random, drawn once per failure. Default 10 s, a third of `min`: peers that lost
+    /// one node together do not all come back to it together.
     pub jitter: Duration,
-    /// Least wait after the peer said that it has no room. Default 3 min.
+    /// Least wait after the peer said that it has no room. Default 3 min, in which a place may have come free.
     pub busy: Duration,
-    /// Least wait after the peer proved to be of another network, or useless to us. Default 1 h.
+    /// Least wait after the peer proved to be of another network, or useless to us. Default 1 h: only a new program
+    /// or configuration at one end can change that.
     pub incompatible: Duration,
-    /// How long a connection must live to clear the failures before it. Default 60 s.
+    /// How long a connection must live to clear the failures before it. Default 60 s: whoever accepts, and closes at
+    /// once, stays under back-off.
     pub survival: Duration,
 }
 
@@ -216,23 +222,28 @@ pub struct Config {
     pub seeds: SeedConfig,
     /// The operator's class of a peer; 0 if absent. It outranks the class that being persistent gives (255).
     pub priorities: BTreeMap<NodeId, u8>,
-    /// Outgoing connections, dials in flight included. Default 25.
+    /// Outgoing connections, dials in flight included. Default 25: enough that no few neighbours decide what we hear,
+    /// and a broadcast still is cheap.
     pub max_outbound: Limit,
-    /// Incoming connections, handshakes in progress included. Default 25.
+    /// Incoming connections, handshakes in progress included. Default 25: we give others as many places as we take.
     pub max_inbound: Limit,
-    /// Incoming handshakes in progress at a time. Default 16, at least 1.
+    /// Incoming handshakes in progress at a time. Default 16: each may cost us public-key cryptography, whoever begins
+    /// it. At least 1.
     pub max_inbound_handshakes: usize,
     /// Of those, how many may be begun although the inbound pool is full, since an unconditional or a better peer
-    /// may be behind them. Default 4.
+    /// may be behind them. Default 4: strangers at a full node cost little. At most `max_inbound_handshakes`.
     pub max_excess_handshakes: usize,
-    /// Dials in flight at a time. Default 16, at least 1.
+    /// Dials in flight at a time. Default 16: a new node fills its pool soon though most addresses are dead. At
+    /// least 1.
     pub max_dials_in_flight: usize,
-    /// Upgrades under way at a time, in each pool: a better peer takes the place of a worse one. Default 1; 0 for
-    /// none.
+    /// Upgrades under way at a time, in each pool: a better peer takes the place of a worse one. Default 1: a pool
+    /// changes slowly. 0 for none.
     pub upgrade_slots: usize,
-    /// A connection younger than this is never evicted for a better one. Default 10 min.
+    /// A connection younger than this is never evicted for a better one. Default 10 min: nobody can show what it is
+    /// worth in less, and `uptime_levels` begin there.
     pub upgrade_min_age: Duration,
-    /// Least time between the beginnings of two upgrades of one pool. Default 3 min.
+    /// Least time between the beginnings of two upgrades of one pool. Default 3 min: at most 20 of them an hour,
+    /// however many better peers call.
     pub upgrade_interval: Duration,
     /// By how many grades a peer must be better to take the place of another of its class. Default 2, at least 1: one
     /// grade is noise.
@@ -252,18 +263,21 @@ pub struct Config {
     pub backoff: BackoffConfig,
     /// When a peer that misbehaves is evicted.
     pub behaviour: BehaviourConfig,
-    /// A peer is not dialled again within this time after its connection ended. Default 35 s.
+    /// A peer is not dialled again within this time after its connection ended. Default 35 s: some
+    /// Ethereum clients refuse an address that called within the last 30 s.
     pub cooldown: Duration,
-    /// After so many failures in a row a peer is forgotten, unless it is persistent or unconditional. Default 5.
+    /// After so many failures in a row a peer is forgotten, unless it is [kept](Config::is_kept). Default 5: by the
+    /// default back-off it could not be reached for more than seven minutes then. At least 1.
     pub forget_after: Limit,
-    /// How many peers are stored. Default 10,000; at least as many as the bounded pools may hold.
+    /// How many peers are stored. Default 10,000: enough to find somebody again after a long absence, in a few
+    /// megabytes. At least as many as the bounded pools may hold and the operator names.
     pub max_peers: usize,
-    /// How many addresses are kept for each peer. Default 4, at least 1.
+    /// How many addresses are kept for each peer. Default 4: IP versions 4 and 6, before and after a move. At least 1.
     pub max_addresses_per_peer: usize,
     /// How many addresses are kept that one peer has told us. Default 256, of 10,000: nobody fills the store alone.
     pub max_addresses_per_source: Limit,
-    /// How many bans are kept. Default 10,000, at least 1. A full table refuses the operator's bans, and gives up the
-    /// automatic one that ends first for a new automatic one.
+    /// How many bans are kept. Default 10,000: as many as there are peers to ban. At least 1. A full table refuses the
+    /// operator's bans, and gives up the automatic one that ends first for a new automatic one.
     pub max_bans: usize,
     /// Our own addresses, told first.
     pub own_addresses: Vec<NodeAddress>,

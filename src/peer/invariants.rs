@@ -5,11 +5,18 @@
 //! 2. No more connections stay than their pool's limit allows; dials and handshakes keep their limits.
 //! 3. Whatever is connected, or to be evicted, is a live connection.
 //! 4. Each upgrade has one claimant and one connected victim.
-//! 6. This node itself is not stored, so it is never dialled.
+//! 6. This node itself is not stored, so it is never dialled. (That nobody is dialled too early, and nobody banned is
+//!    told, `model::drive` checks.)
 //! 7. The store, the bans and each list of addresses keep their bounds.
 //! 8. Indexes and counts equal what the peers alone give.
 //!
-//! Laws 5 and 9 to 12 are about sequences of calls: the model test holds the manager to them.
+//! The others are about sequences of calls; `model::drive` holds the manager to them:
+//!
+//! 5. Of each peer, up and down alternate; the updates from the start on give who is up.
+//! 9. A call that failed changed nothing but time.
+//! 10. With a free slot and somebody to dial, a dial is dispensed at once, and nothing comes due before the next wake-up.
+//! 11. The same inputs at the same times from the same seed give the same outputs.
+//! 12. No input panics, in any order.
 
 use std::collections::BTreeMap;
 

@@ -203,7 +203,7 @@ impl PeerManager {
 
 fn misbehaved(what: Misbehaviour, points: u32) -> Closed {
     Closed::local(Layer::Channel, Blame::Protocol, DisconnectReason::Subprotocol, "misbehaved")
-        .with_detail(format!("{what}, score {points}"))
+        .with_detail(format!("{what}, bad points: {points}"))
 }
 
 /// How a connection is ended that is sound, but not wanted any longer.

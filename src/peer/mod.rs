@@ -78,6 +78,25 @@
 //! are looked at. A change of the configuration and a ban look at each connection. Of peers that cannot be dialled at
 //! most a thousand are moved aside in one call.
 //!
+//! # What is where
+//!
+//! | files | what |
+//! |---|---|
+//! | `manager` | the data, time, the drain; every change of a peer goes through `PeerManager::update` |
+//! | `state`, `standing` | one peer: its one state, and how it behaved |
+//! | `dialing`, `accepting`, `leaving` | the inputs in the order of a connection's life: begun, admitted, ended |
+//! | `storing`, `bans`, `changing` | the inputs of gossip and operator: addresses and records, bans, a changed configuration |
+//! | `order`, `seating`, `pools`, `backoff`, `groups`, `sources` | the rules: who goes first, who has a place, when again, how many of one kind |
+//! | `parking` | who cannot be dialled for now, and what brings it back into the line |
+//! | `arena`, `index` | where peers live, and every order that is kept of them |
+//! | `explain`, `telling` | questions: why, who, how many, which addresses |
+//! | `config`, `behaviour`, `change` | what an operator decides, with defaults and their reasons |
+//! | `answer`, `record`, `ops`, `updates`, `store` | what comes in and goes out, as data |
+//! | `invariants` | the laws, recomputed from scratch |
+//! | `model` | the same policy written as plainly as can be, and what drives both |
+//!
+//! Begin with `state`, then `manager`, then `dialing`.
+//!
 //! # Not here
 //!
 //! Timeouts of dials and handshakes, which belong to the shell; the store itself ([`Store`] is what it must do).

@@ -1,7 +1,7 @@
 //! Who goes first: operator's class, then behaviour, then an order of this node's own.
 //!
 //! The last part is a keyed hash of the identity. Every node draws another order, so a network does not
-//! collapse into a clique around whoever scores best, and nobody can choose an identity that all nodes prefer.
+//! collapse into a clique around whoever behaves best, and nobody can choose an identity that all nodes prefer.
 //! Only class and behaviour justify an eviction: the drawn order never does, or connections would churn.
 
 use std::hash::Hasher;

@@ -78,7 +78,7 @@ pub struct Introduction {
 pub enum EvictReason {
     /// Something above found fault with the peer.
     Errored,
-    /// The score of its peer's misbehaviour reached the limit.
+    /// The bad points of its peer reached the limit.
     Misbehaved,
     /// A better peer takes its place.
     Upgrade,

@@ -113,8 +113,7 @@ impl PeerManager {
             .ok_or(AddError::TooManyAddresses)
     }
 
-    /// Whether a group of addresses and a source of gossip may have one more stored, beside so many that are not
-    /// counted yet.
+    /// Whether a group of addresses and a source of gossip may have one more stored.
     fn check_limits(&self, ip: Option<IpAddr>, source: Source) -> Result<(), AddError> {
         if source == Source::Operator {
             return Ok(());

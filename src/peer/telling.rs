@@ -26,21 +26,21 @@ pub enum Status {
     /// Neither connected nor dialled.
     Idle {
         /// What it did wrong, in points of its [`BehaviourConfig`](super::BehaviourConfig).
-        score: u32,
+        bad_points: u32,
         /// How long it is left alone, if it is.
         hold: Option<Hold>,
     },
     /// A dial is in flight.
     Dialing {
         /// What it did wrong, in points.
-        score: u32,
+        bad_points: u32,
         /// Which.
         conn: ConnId,
     },
     /// It is connected.
     Connected {
         /// What it did wrong, in points. At the limit it is evicted.
-        score: u32,
+        bad_points: u32,
         /// Which connection it is.
         conn: ConnId,
         /// Who opened it.
@@ -143,15 +143,15 @@ impl PeerManager {
     #[must_use]
     pub fn status(&self, peer: &NodeId) -> Option<Status> {
         let peer = self.peer(peer)?;
-        let score = peer.standing().bad.at(self.now, self.config.behaviour.halves_every);
+        let bad_points = peer.standing().bad.at(self.now, self.config.behaviour.halves_every);
         Some(match &peer.state {
             State::Idle(Wait::Held(hold)) => {
-                Status::Idle { score, hold: Some(*hold).filter(|hold| hold.until > self.now) }
+                Status::Idle { bad_points, hold: Some(*hold).filter(|hold| hold.until > self.now) }
             }
-            State::Idle(Wait::Due | Wait::Parked(_)) => Status::Idle { score, hold: None },
-            State::Dialing(attempt) => Status::Dialing { score, conn: attempt.seat.conn },
+            State::Idle(Wait::Due | Wait::Parked(_)) => Status::Idle { bad_points, hold: None },
+            State::Dialing(attempt) => Status::Dialing { bad_points, conn: attempt.seat.conn },
             State::Connected { live, dial } => Status::Connected {
-                score,
+                bad_points,
                 conn: live.seat.conn,
                 direction: live.direction,
                 since: live.since,

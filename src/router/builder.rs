@@ -222,7 +222,8 @@ impl Builder {
     }
 
     /// Bans a peer, or a range of addresses, before anybody is dialled or accepted: for `length`, or until it is lifted. As
-    /// [`RouterHandle::ban`](super::RouterHandle::ban), it is stored, and takes the place of an earlier one.
+    /// [`RouterHandle::ban`](super::RouterHandle::ban), it is stored, and takes the place of an earlier one. One that makes
+    /// no sense fails [`build`](Self::build).
     pub fn ban(&mut self, target: BanTarget, length: Option<Duration>, why: impl Into<String>) -> &mut Self {
         self.bans.push((target, length, why.into()));
         self

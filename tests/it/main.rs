@@ -12,6 +12,7 @@ mod channel;
 mod child;
 #[cfg(feature = "cli")]
 mod cli;
+mod corpus;
 mod hostile;
 #[cfg(feature = "cli")]
 mod interop;

@@ -1,27 +1,18 @@
 //! The committed corpus of the fuzz target `peer_manager`: replayed, and written anew.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use peerage::peer::Answer;
 use peerage::peer::model::{configs, drive_bytes};
 
-fn corpus() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/peer_manager")
-}
+use crate::corpus::{folder, replay};
 
 #[test]
 #[allow(clippy::disallowed_methods, reason = "the manager needs some instant to count from")]
 fn the_corpus_of_peer_manager_passes() {
     let start = Instant::now();
-    let mut paths: Vec<_> = std::fs::read_dir(corpus()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty());
-    for path in paths {
-        println!("{}", path.display());
-        drive_bytes(start, &std::fs::read(path).unwrap());
-    }
+    replay("peer_manager", |bytes| drop(drive_bytes(start, bytes)));
 }
 
 /// Adds to the corpus, for everything that machine and model can answer, the first of many drawn inputs in which they
@@ -43,7 +34,7 @@ fn the_corpus_is_written_anew() {
         bytes[0] = u8::try_from(round % configs().len()).unwrap();
         let answers = drive_bytes(start, &bytes).answers;
         if answers.iter().filter(|answer| seen.insert(kind_of(answer))).count() > 0 {
-            std::fs::write(corpus().join(format!("{:03}", seen.len())), &bytes).unwrap();
+            std::fs::write(folder("peer_manager").join(format!("{:03}", seen.len())), &bytes).unwrap();
         }
     }
     println!("{seen:#?}");

@@ -1,6 +1,5 @@
 //! Replays the committed corpus of the fuzz target `queue`: the model that the unit tests use, by its path.
 
-use std::path::Path;
 use std::time::Instant;
 
 use peerage::queue::{
@@ -16,12 +15,5 @@ mod model;
 #[allow(clippy::disallowed_methods, reason = "the queue needs some instant to count from")]
 fn the_corpus_of_queue_passes() {
     let start = Instant::now();
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/queue");
-    let mut paths: Vec<_> = std::fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty());
-    for path in paths {
-        println!("{}", path.display());
-        model::drive_bytes(start, &std::fs::read(path).unwrap());
-    }
+    crate::corpus::replay("queue", |bytes| model::drive_bytes(start, bytes));
 }

@@ -8,7 +8,7 @@
 //!
 //! # Fuzzing a policy of your own
 //!
-//! A policy is a [`Config`](super::Config), and what happens to it is a list of [`Op`]s. Connections are named by how
+//! A policy is a [`Config`], and what happens to it is a list of [`Op`]s. Connections are named by how
 //! long ago they were begun, so that any number is likely to mean something: `ConnId::new(0)` is the latest.
 //!
 //! ```
@@ -156,13 +156,13 @@ impl Model {
     #[must_use]
     pub fn status(&self, id: &NodeId) -> Option<Status> {
         let peer = self.peers.get(id)?;
-        let score = peer.bad.at(self.now, self.config.behaviour.halves_every).points;
+        let bad_points = peer.bad.at(self.now, self.config.behaviour.halves_every).points;
         let dialing = peer.dial.as_ref().map(|dial| dial.conn);
         Some(match (&peer.live, dialing) {
-            (None, None) => Status::Idle { score, hold: peer.hold },
-            (None, Some(conn)) => Status::Dialing { score, conn },
+            (None, None) => Status::Idle { bad_points, hold: peer.hold },
+            (None, Some(conn)) => Status::Dialing { bad_points, conn },
             (Some(live), dialing) => Status::Connected {
-                score,
+                bad_points,
                 conn: live.conn,
                 direction: live.direction,
                 since: live.since,

@@ -94,7 +94,7 @@ fn the_end_of_an_incoming_connection_leaves_the_dial_in_flight() {
     let dial = bench.dial_to(id(1));
     let incoming = bench.accept(id(1)).unwrap();
     bench.leave(incoming);
-    assert_eq!(bench.manager.status(&id(1)), Some(Status::Dialing { score: 0, conn: dial }));
+    assert_eq!(bench.manager.status(&id(1)), Some(Status::Dialing { bad_points: 0, conn: dial }));
     assert_eq!(bench.dialed(dial), Ok(Admitted { replaces: None }));
 }
 

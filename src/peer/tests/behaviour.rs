@@ -14,11 +14,13 @@ fn strict() -> Config {
     config
 }
 
-fn score(bench: &Bench, peer: NodeId) -> u32 {
+fn bad_points(bench: &Bench, peer: NodeId) -> u32 {
     match bench.manager.status(&peer) {
         Some(
-            Status::Idle { score, .. } | Status::Dialing { score, .. } | Status::Connected { score, .. },
-        ) => score,
+            Status::Idle { bad_points, .. }
+            | Status::Dialing { bad_points, .. }
+            | Status::Connected { bad_points, .. },
+        ) => bad_points,
         None => panic!("{peer} is not stored"),
     }
 }
@@ -57,7 +59,7 @@ fn by_default_what_no_honest_peer_does_ends_the_connection_at_once_and_the_rest_
         assert_eq!((eviction.conn, eviction.why), (conn, EvictReason::Misbehaved));
         let expected =
             Closed::local(Layer::Channel, Blame::Protocol, DisconnectReason::Subprotocol, "misbehaved")
-                .with_detail(format!("{what}, score 100"));
+                .with_detail(format!("{what}, bad points: 100"));
         assert_eq!(eviction.closed, expected);
     }
 }
@@ -66,11 +68,11 @@ fn by_default_what_no_honest_peer_does_ends_the_connection_at_once_and_the_rest_
 fn a_count_weighs_as_much_as_so_many_reports() {
     let (mut bench, conn) = connected(strict());
     assert_eq!(bench.reported(conn, Misbehaviour::OverQuota, 99), Report::Applied);
-    assert_eq!((bench.evict(), score(&bench, id(1))), (None, 99));
+    assert_eq!((bench.evict(), bad_points(&bench, id(1))), (None, 99));
     assert_eq!(bench.reported(conn, Misbehaviour::OverQuota, 0), Report::Applied);
-    assert_eq!((bench.evict(), score(&bench, id(1))), (None, 99));
+    assert_eq!((bench.evict(), bad_points(&bench, id(1))), (None, 99));
     assert_eq!(bench.reported(conn, Misbehaviour::OverQuota, u32::MAX), Report::Applied);
-    assert_eq!(score(&bench, id(1)), u32::MAX, "it stops there");
+    assert_eq!(bad_points(&bench, id(1)), u32::MAX, "it stops there");
     assert!(bench.evict().is_some());
 }
 
@@ -85,7 +87,7 @@ fn a_peer_is_evicted_once_and_blamed_and_on_probation_after() {
     assert_eq!(bench.reported(conn, Misbehaviour::Breach, 1), Report::Applied);
     assert_eq!(bench.evict(), None, "its end is on the way");
     assert_eq!(bench.disconnected(conn, &eviction.closed), Report::Applied);
-    let Some(Status::Idle { hold: Some(hold), score: 400 }) = bench.manager.status(&id(1)) else {
+    let Some(Status::Idle { hold: Some(hold), bad_points: 400 }) = bench.manager.status(&id(1)) else {
         panic!("{:?}", bench.manager.status(&id(1)));
     };
     assert_eq!((hold.why, hold.until), (HoldReason::Backoff, bench.now + ms(100)));
@@ -110,7 +112,7 @@ fn a_late_report_is_counted_and_charged_to_nobody() {
         assert_eq!(bench.reported(gone, Misbehaviour::Breach, 1), Report::Late);
     }
     assert_eq!(bench.manager.late_reports(), late + 2);
-    assert_eq!((bench.evict(), score(&bench, id(1))), (None, 0));
+    assert_eq!((bench.evict(), bad_points(&bench, id(1))), (None, 0));
     assert_eq!(bench.manager.connection(&id(1)), Some(next));
 }
 
@@ -123,7 +125,7 @@ fn points_are_halved_as_time_passes_and_survive_a_reconnect() {
         bench.advance(ms(after));
         // A status tells the time of the latest input.
         bench.act(PeerManager::try_evict_next);
-        assert_eq!(score(&bench, id(1)), expected);
+        assert_eq!(bad_points(&bench, id(1)), expected);
     }
     let next = bench.connect_to(id(1));
     assert_eq!(bench.reported(next, Misbehaviour::Nuisance, 9), Report::Applied);
@@ -138,7 +140,7 @@ fn a_weight_of_zero_is_held_against_nobody() {
     config.behaviour.weights.nuisance = 0;
     let (mut bench, conn) = connected(config);
     assert_eq!(bench.reported(conn, Misbehaviour::Nuisance, u32::MAX), Report::Applied);
-    assert_eq!((bench.evict(), score(&bench, id(1))), (None, 0));
+    assert_eq!((bench.evict(), bad_points(&bench, id(1))), (None, 0));
 }
 
 #[test]
@@ -166,20 +168,20 @@ fn a_configuration_that_makes_no_sense_is_refused_by_its_field() {
 
 proptest! {
     #[test]
-    fn a_score_never_exceeds_the_sum_and_is_forgiven_in_the_end(
+    fn points_never_exceed_the_sum_and_are_forgiven_in_the_end(
         steps in prop::collection::vec((0u32..200, 0u64..5_000), 1..50),
     ) {
         let mut now = epoch();
-        let (mut score, mut sum) = (Points::default(), 0);
+        let (mut total, mut sum) = (Points::default(), 0);
         for (points, wait) in steps {
-            let before = score.at(now, EVERY);
+            let before = total.at(now, EVERY);
             sum += points;
-            prop_assert_eq!(score.add(points, u32::MAX, now, EVERY), before + points);
-            prop_assert!(score.at(now, EVERY) <= sum);
+            prop_assert_eq!(total.add(points, u32::MAX, now, EVERY), before + points);
+            prop_assert!(total.at(now, EVERY) <= sum);
             now += ms(wait);
-            prop_assert!(score.at(now, EVERY) <= before + points);
+            prop_assert!(total.at(now, EVERY) <= before + points);
         }
-        prop_assert_eq!(score.at(now + EVERY * 32, EVERY), 0);
+        prop_assert_eq!(total.at(now + EVERY * 32, EVERY), 0);
     }
 
     /// Looking, or adding nothing, changes nothing.

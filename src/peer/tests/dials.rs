@@ -150,7 +150,7 @@ fn a_late_report_is_counted_and_changes_nothing() {
     assert_eq!(bench.disconnected(next, &refused()), Report::Late, "a dial is no connection yet");
     assert_eq!(bench.dialed(conn), Err(Reject::UnknownConnection));
     assert_eq!(bench.manager.late_reports(), 2);
-    assert_eq!(bench.manager.status(&id(1)), Some(Status::Dialing { score: 0, conn: next }));
+    assert_eq!(bench.manager.status(&id(1)), Some(Status::Dialing { bad_points: 0, conn: next }));
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn the_bad_points_of_a_trusted_peer_stop_below_the_limit() {
     let mut bench = Bench::new(config);
     let conn = bench.up_to(id(1));
     assert_eq!(bench.reported(conn, Misbehaviour::Breach, 9), Report::Applied);
-    assert!(matches!(bench.manager.status(&id(1)), Some(Status::Connected { score: 50, .. })));
+    assert!(matches!(bench.manager.status(&id(1)), Some(Status::Connected { bad_points: 50, .. })));
     assert_eq!((bench.evict(), bench.manager.bans().count()), (None, 0));
     assert_eq!(bench.grade(id(1)), -2);
 }
@@ -136,6 +136,18 @@ fn a_seed_takes_nobodys_place() {
     bench.know(&[id(1)]);
     bench.advance(ms(1_000));
     assert_eq!(bench.dial(), None);
+}
+
+#[test]
+fn a_seed_that_calls_takes_nobodys_place_whom_a_stranger_would_displace() {
+    let mut config = Config { max_inbound: Limit::AtMost(1), upgrade_slots: 1, ..quick() };
+    config.seeds = seeds(&[id(2)]);
+    config.inbound_max_age = Some(ms(1_000));
+    let mut bench = Bench::new(config);
+    bench.accept(id(1)).unwrap();
+    bench.advance(ms(1_000));
+    assert_eq!(bench.accept(id(2)), Err(Reject::TooManyPeers));
+    assert!(bench.accept(id(3)).is_ok());
 }
 
 #[test]

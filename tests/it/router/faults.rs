@@ -79,7 +79,7 @@ async fn a_reported_connection_is_told_why_and_closed<W: Wire>(net: Net<W>) {
     drop(peer);
     let closed = node.down(id(2)).await;
     assert_eq!((closed.layer, closed.label), (Layer::Channel, "misbehaved"));
-    assert_eq!(closed.detail, "breach, score 100");
+    assert_eq!(closed.detail, "breach, bad points: 100");
     let expected = EventKind::Misbehaved {
         channel: Some(Note::CHANNEL),
         what: Misbehaviour::Breach,

@@ -169,7 +169,7 @@ async fn a_reported_peer_goes_down_and_comes_up_again<W: Wire>(net: Net<W>) {
         judge.channel.sender().report(accused.id, conn, Misbehaviour::Breach, "it annoys").unwrap();
         let closed = judge.down(accused.id).await;
         assert_eq!((closed.by, closed.layer, closed.label), (Side::Local, Layer::Channel, "misbehaved"));
-        assert_eq!(closed.detail, "breach, score 100");
+        assert_eq!(closed.detail, "breach, bad points: 100");
         let told = accused.down(judge.id).await;
         assert_eq!((told.by, told.label), (Side::Remote, "subprotocol"));
         assert_ne!(judge.up(accused.id).await, conn);

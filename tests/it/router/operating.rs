@@ -292,7 +292,7 @@ async fn reasons_are_those_of_the_decisions<W: Wire>(net: Net<W>) {
     assert_eq!(b.handle.why(b.id).await.unwrap().rule, Rule::SelfId);
     assert_eq!(b.handle.why_not_dialling().await.unwrap().rule, Rule::NobodyKnown);
     let known = b.handle.peer_status(a.id).await.unwrap().unwrap();
-    assert!(matches!(known.status, Status::Connected { score: 0, up: true, .. }), "{known:?}");
+    assert!(matches!(known.status, Status::Connected { bad_points: 0, up: true, .. }), "{known:?}");
     assert_eq!((known.addresses, known.because.rule), (vec![a.address()], Rule::Connected));
 
     let target = BanTarget::Peer(b.id);
@@ -365,7 +365,7 @@ async fn a_trusted_peer_survives_its_misbehaviour<W: Wire>(net: Net<W>) {
     breach(&node);
     reports_pass(&node, 2).await;
     let known = node.handle.peer_status(id(2)).await.unwrap().unwrap();
-    assert!(matches!(known.status, Status::Connected { score: 50, evicting: None, .. }), "{known:?}");
+    assert!(matches!(known.status, Status::Connected { bad_points: 50, evicting: None, .. }), "{known:?}");
     node.handle.reconfigure(member(PeerSet::Trusted, 2, false)).await.unwrap();
     breach(&node);
     assert_eq!(node.down(id(2)).await.label, "misbehaved");
