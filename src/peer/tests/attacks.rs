@@ -1,0 +1,39 @@
+//! What an attacker tries.
+
+use super::*;
+
+fn gossip(from: u64) -> Source {
+    Source::Gossip { from: id(from) }
+}
+
+#[test]
+fn an_address_that_gossip_named_first_and_then_the_operator_gives_way_to_nobody() {
+    let mut config = quick();
+    config.max_addresses_per_peer = 2;
+    config.persistent = [id(1)].into();
+    let mut bench = Bench::new(config);
+    let real = at(id(1), [8, 8, 8, 1]);
+    assert_eq!(bench.add_from(real.clone(), gossip(9)), Ok(true));
+    assert_eq!(bench.add_from(real.clone(), Source::Operator), Ok(false));
+    let conn = bench.dial_to(id(1));
+    bench.dial_failed(conn, &refused());
+    for host in 2..9 {
+        let _ = bench.add_from(at(id(1), [8, 8, 8, host]), gossip(9));
+    }
+    assert!(bench.manager.addresses(&id(1)).any(|known| known == real), "the operator's address is gone");
+    assert_eq!(bench.stored[&id(1)].addresses[0].source, Source::Operator);
+}
+
+#[test]
+fn what_the_operator_names_counts_towards_no_source_and_no_group_any_longer() {
+    let mut config = quick();
+    config.groups.max_stored = Limit::AtMost(1);
+    config.max_addresses_per_source = Limit::AtMost(1);
+    let mut bench = Bench::new(config);
+    assert_eq!(bench.add_from(at(id(1), [8, 8, 8, 1]), gossip(9)), Ok(true));
+    assert_eq!(bench.add_from(at(id(1), [8, 8, 8, 1]), Source::Operator), Ok(false));
+    assert_eq!(bench.add_from(at(id(2), [8, 8, 8, 2]), gossip(9)), Ok(true));
+    assert_eq!(bench.add_from(at(id(2), [8, 8, 8, 2]), Source::Discovery), Ok(false));
+    assert_eq!(bench.add_from(at(id(3), [8, 8, 9, 3]), gossip(9)), Err(AddError::SourceFull));
+    assert_eq!(bench.add_from(at(id(3), [8, 8, 8, 3]), Source::Discovery), Err(AddError::GroupFull));
+}
