@@ -147,7 +147,7 @@ impl Model {
             return Some((worst_conn, EvictReason::Upgrade));
         }
         if pool == Pool::Inbound {
-            return self.aged_victim(rank);
+            return self.aged_victim(rank).map(|conn| (conn, EvictReason::Age));
         }
         let offered =
             |quota: &&Quota| self.peers.get(newcomer).is_some_and(|peer| peer.offered(&quota.wants));
@@ -161,13 +161,13 @@ impl Model {
         rotates.filter(|at| *at <= self.now).map(|_| (worst_conn, EvictReason::Rotation))
     }
 
-    /// Of the victims that are old enough, the oldest.
-    fn aged_victim(&self, newcomer: Rank) -> Option<(ConnId, EvictReason)> {
+    /// Of the victims that are old enough and of no greater class, the oldest.
+    fn aged_victim(&self, newcomer: Rank) -> Option<ConnId> {
         let max_age = self.config.inbound_max_age?;
         let victims = self.lives().filter(|(peer, live)| self.is_victim(peer, live, Pool::Inbound));
         let old = victims.filter(|(_, live)| self.now - live.since >= max_age);
-        let (peer, live) = old.min_by_key(|(_, live)| (live.since, live.conn))?;
-        (newcomer.0 >= self.class(&peer.id)).then_some((live.conn, EvictReason::Age))
+        let old = old.filter(|(peer, _)| self.class(&peer.id) <= newcomer.0);
+        old.map(|(_, live)| (live.since, live.conn)).min().map(|(_, conn)| conn)
     }
 
     fn worst_victim(&self, pool: Pool) -> Option<(Rank, ConnId)> {

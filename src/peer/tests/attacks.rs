@@ -37,3 +37,22 @@ fn what_the_operator_names_counts_towards_no_source_and_no_group_any_longer() {
     assert_eq!(bench.add_from(at(id(3), [8, 8, 9, 3]), gossip(9)), Err(AddError::SourceFull));
     assert_eq!(bench.add_from(at(id(3), [8, 8, 8, 3]), Source::Discovery), Err(AddError::GroupFull));
 }
+
+#[test]
+fn one_old_connection_of_a_great_class_does_not_keep_all_others_from_giving_way_for_age() {
+    let mut config = quick();
+    config.max_inbound = Limit::AtMost(2);
+    config.upgrade_slots = 1;
+    config.inbound_max_age = Some(ms(1_000));
+    config.priorities = [(id(1), 9)].into();
+    let mut bench = Bench::new(config);
+    bench.accept(id(1)).unwrap();
+    bench.pass(ms(10));
+    let second = bench.accept(id(2)).unwrap();
+    bench.pass(ms(995));
+    assert_eq!(bench.accept(id(3)), Err(Reject::TooManyPeers), "nobody it may displace is old enough");
+    bench.pass(ms(10));
+    bench.accept(id(3)).unwrap();
+    let eviction = bench.evict().unwrap();
+    assert_eq!((eviction.conn, eviction.why), (second, EvictReason::Age));
+}
