@@ -13,7 +13,7 @@ use super::config::MAX_QUOTAS;
 use super::groups::{Group, Groups};
 use super::order::{Merit, Rank};
 use super::parking::Blocker;
-use super::pools::{PoolName, Usage};
+use super::pools::{PoolName, Slot, Usage};
 use super::state::{Live, Peer, State, Wait};
 use crate::id::{ConnId, Direction};
 
@@ -139,7 +139,13 @@ impl Keys {
         let seat = live.seat;
         self.usage.live = 1;
         self.usage.occupy(seat.slot);
-        self.live_group = seat.group.map(|group| (group, live.direction));
+        // In a slot that it inherited, it counts as the one did that it replaced.
+        let direction = match seat.slot {
+            Slot::Limited(PoolName::Outbound) => Direction::Outbound,
+            Slot::Limited(PoolName::Inbound) => Direction::Inbound,
+            Slot::Unconditional => live.direction,
+        };
+        self.live_group = seat.group.map(|group| (group, direction));
         self.eviction = live.doom.as_ref().filter(|doom| !doom.dispensed).map(|_| seat.conn);
         if live.doom.is_none() {
             self.leaving = live.leaves.map(|(at, _)| (at, seat.conn));

@@ -73,13 +73,8 @@ impl Model {
         let crowded = self.group(ip).is_some_and(|group| {
             let in_group = |address: &NodeAddress| self.group(address_ip(address)) == Some(group);
             let dials = self.dials().filter(|(_, dial)| dial.slot != Slot::Unconditional);
-            let lives = self.lives().filter(|(_, live)| live.slot != Slot::Unconditional);
             let dials = dials.filter(|(_, dial)| in_group(&dial.address)).count();
-            let lives = lives.filter(|(_, live)| match &live.remote {
-                Remote::Address(address) => live.direction == Direction::Outbound && in_group(address),
-                Remote::Endpoint(_) => false,
-            });
-            !self.config.groups.max_outbound.is_above(dials + lives.count())
+            !self.config.groups.max_outbound.is_above(dials + self.lives_of(Pool::Outbound, group))
         });
         !self.is_unconditional(id) && (self.is_banned_ip(ip) || crowded)
     }
@@ -264,6 +259,8 @@ impl Model {
         let Some(peer) = self.peers.get_mut(id) else { return };
         peer.hold = None;
         peer.dial = peer.dial.take().filter(|dial| dial.conn != conn);
-        peer.live = Some(Live { conn, slot, direction, remote, since, up: false, time_is_up, doom: None });
+        let counts_by = remote.clone();
+        let (up, doom) = (false, None);
+        peer.live = Some(Live { conn, slot, direction, remote, counts_by, since, up, time_is_up, doom });
     }
 }

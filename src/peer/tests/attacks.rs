@@ -56,3 +56,22 @@ fn one_old_connection_of_a_great_class_does_not_keep_all_others_from_giving_way_
     let eviction = bench.evict().unwrap();
     assert_eq!((eviction.conn, eviction.why), (second, EvictReason::Age));
 }
+
+#[test]
+fn calling_in_does_not_free_the_address_group_of_an_outbound_slot() {
+    let mut config = quick();
+    config.max_inbound = Limit::AtMost(1);
+    config.upgrade_slots = 1;
+    config.groups.max_outbound = Limit::AtMost(1);
+    let mut bench = Bench::new(config);
+    bench.accept(lesser(0)).unwrap();
+    let (one, two) = (greater(0), greater(1));
+    bench.add(at(one, [8, 8, 8, 1])).unwrap();
+    bench.add(at(two, [8, 8, 8, 2])).unwrap();
+    let dial = bench.dial().unwrap();
+    bench.dialed(dial.conn).unwrap();
+    assert_eq!(bench.dial(), None, "the group is full");
+    bench.accept(dial.address.id()).unwrap();
+    assert_eq!(bench.manager.counts().outbound, 1, "it took over the slot of the dial");
+    assert_eq!(bench.dial(), None, "the group is full still");
+}
