@@ -123,7 +123,9 @@ impl Keys {
 
     fn count_idle(&mut self, key: Key, peer: &Peer, wait: &Wait, reachable: bool) {
         let plain = peer.is_ordinary() && reachable && matches!(wait, Wait::Due) && peer.failures == 0;
-        self.prunable = (!peer.roles.kept && !plain).then(|| prune_key(peer.rank, peer.failures, key));
+        let merit = if reachable { peer.rank.merit } else { Merit::UNREACHABLE };
+        let rank = Rank { merit, ..peer.rank };
+        self.prunable = (!peer.roles.kept && !plain).then(|| prune_key(rank, peer.failures, key));
         match wait {
             Wait::Held(hold) => self.held = Some((hold.until, key)),
             Wait::Due if reachable && peer.roles.seed => self.seed = Some((peer.rank, key)),

@@ -11,8 +11,8 @@ use crate::peer::{
     Record, Remote, Source, StandingRecord, WallTime,
 };
 
-/// The less, the sooner the store gives it up: merit, failures, drawn order.
-pub(super) type Worth = (Class, i8, Reverse<u32>, u64);
+/// The less, the sooner the store gives it up: whether it has an address and then its merit, failures, drawn order.
+pub(super) type Worth = (Option<(Class, i8)>, Reverse<u32>, u64);
 
 // What is stored: `add`.
 
@@ -91,8 +91,11 @@ impl Model {
 
     pub(super) fn worth(&self, id: &NodeId) -> Worth {
         let (class, grade, order, _) = self.rank(id);
-        let failures = self.peers.get(id).map_or(0, |peer| peer.failures);
-        (class, grade, Reverse(failures), order)
+        let known = self.peers.get(id);
+        // A newcomer comes with its first.
+        let has_address = known.is_none_or(|peer| !peer.addresses.is_empty());
+        let failures = known.map_or(0, |peer| peer.failures);
+        (has_address.then_some((class, grade)), Reverse(failures), order)
     }
 }
 

@@ -75,3 +75,22 @@ fn calling_in_does_not_free_the_address_group_of_an_outbound_slot() {
     assert_eq!(bench.manager.counts().outbound, 1, "it took over the slot of the dial");
     assert_eq!(bench.dial(), None, "the group is full still");
 }
+
+#[test]
+fn strangers_that_misbehaved_a_little_push_nobody_with_an_address_out_of_the_store() {
+    let mut config = quick();
+    config.max_inbound = Limit::AtMost(2);
+    config.max_outbound = Limit::AtMost(2);
+    config.max_peers = 10;
+    let mut bench = Bench::new(config);
+    let honest: Vec<NodeId> = (1..10).map(id).collect();
+    bench.know(&honest);
+    for stranger in 100..140 {
+        let conn = bench.accept(id(stranger)).unwrap();
+        bench.measured(conn, ms(1));
+        bench.reported(conn, Misbehaviour::OverQuota, 1);
+        bench.leave(conn);
+    }
+    let left = honest.iter().filter(|peer| bench.manager.knows(peer)).count();
+    assert_eq!(left, honest.len());
+}
