@@ -94,3 +94,18 @@ fn strangers_that_misbehaved_a_little_push_nobody_with_an_address_out_of_the_sto
     let left = honest.iter().filter(|peer| bench.manager.knows(peer)).count();
     assert_eq!(left, honest.len());
 }
+
+#[test]
+fn bad_points_without_end_are_forgiven_as_soon_as_a_full_score() {
+    let mut config = quick();
+    config.persistent = [id(1)].into();
+    let mut bench = Bench::new(config);
+    let conn = bench.up_to(id(1));
+    bench.reported(conn, Misbehaviour::OverQuota, u32::MAX);
+    let eviction = bench.carry_out();
+    assert_eq!(eviction.why, EvictReason::Misbehaved);
+    bench.pass(Duration::from_secs(3600));
+    let conn = bench.connect_to(id(1));
+    bench.reported(conn, Misbehaviour::OverQuota, 1);
+    assert_eq!(bench.evict(), None, "an hour forgives a full score");
+}
