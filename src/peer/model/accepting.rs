@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::dialing::Seat;
-use super::state::{Claim, Doom, Handshake, Live, Model, Pool, Slot, is_kept};
+use super::state::{Claim, Doom, Handshake, Live, Model, Pool, is_kept};
 use crate::address::{Endpoint, IpPrefix};
 use crate::event::{Blame, Closed, DisconnectReason, Layer};
 use crate::id::{ConnId, Direction, NodeId};
