@@ -16,7 +16,7 @@ fn an_address_that_gossip_named_first_and_then_the_operator_gives_way_to_nobody(
     assert_eq!(bench.add_from(real.clone(), gossip(9)), Ok(true));
     assert_eq!(bench.add_from(real.clone(), Source::Operator), Ok(false));
     let conn = bench.dial_to(id(1));
-    bench.dial_failed(conn, &refused());
+    assert_eq!(bench.dial_failed(conn, &refused()), Report::Applied);
     for host in 2..9 {
         let _ = bench.add_from(at(id(1), [8, 8, 8, host]), gossip(9));
     }
@@ -88,7 +88,7 @@ fn strangers_that_misbehaved_a_little_push_nobody_with_an_address_out_of_the_sto
     for stranger in 100..140 {
         let conn = bench.accept(id(stranger)).unwrap();
         bench.measured(conn, ms(1));
-        bench.reported(conn, Misbehaviour::OverQuota, 1);
+        assert_eq!(bench.reported(conn, Misbehaviour::OverQuota, 1), Report::Applied);
         bench.leave(conn);
     }
     let left = honest.iter().filter(|peer| bench.manager.knows(peer)).count();
@@ -101,11 +101,11 @@ fn bad_points_without_end_are_forgiven_as_soon_as_a_full_score() {
     config.persistent = [id(1)].into();
     let mut bench = Bench::new(config);
     let conn = bench.up_to(id(1));
-    bench.reported(conn, Misbehaviour::OverQuota, u32::MAX);
+    assert_eq!(bench.reported(conn, Misbehaviour::OverQuota, u32::MAX), Report::Applied);
     let eviction = bench.carry_out();
     assert_eq!(eviction.why, EvictReason::Misbehaved);
     bench.pass(Duration::from_secs(3600));
     let conn = bench.connect_to(id(1));
-    bench.reported(conn, Misbehaviour::OverQuota, 1);
+    assert_eq!(bench.reported(conn, Misbehaviour::OverQuota, 1), Report::Applied);
     assert_eq!(bench.evict(), None, "an hour forgives a full score");
 }
