@@ -80,7 +80,7 @@ mutant backoff-linear           backoff.rs   '1u32.checked_shl(failures.saturati
 mutant backoff-doubles-early    backoff.rs   'checked_shl(failures.saturating_sub(1))' 'checked_shl(failures)'
 mutant busy-is-a-failure        backoff.rs   '(Side::Remote, _) if closed.reason == DisconnectReason::TooManyPeers => Self::Busy,' ''
 mutant no-cooldown              backoff.rs   'if hold.until < cooldown.until { cooldown } else { hold }' 'hold'
-mutant restored-hold-believed   storing.rs   'self.until_wall(hold.until).min(self.backoff().longest(id, failures, hold.why))' 'self.until_wall(hold.until)'
+mutant restored-hold-believed   restoring.rs 'self.until_wall(hold.until).min(self.backoff().longest(id, failures, hold.why))' 'self.until_wall(hold.until)'
 mutant failures-never-cleared   leaving.rs   'let before = if lived { 0 } else { peer.failures };' 'let before = peer.failures;'
 mutant never-forgiven           accepting.rs 'let forgiven = std::mem::take(&mut peer.incompatible);' 'let forgiven = false;'
 mutant blocked-address-retried  dialing.rs   'any(|known| fresher(known) && open(known))' 'any(fresher)'

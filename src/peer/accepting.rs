@@ -285,7 +285,10 @@ impl PeerManager {
         let (place, inherits) = self.place(incoming, newcomer, live, now)?;
         let gives_way =
             if known.is_some() { None } else { self.stranger_to_give_up().ok_or(Reject::StoreFull)? };
-        let group = incoming.group.filter(|_| place.slot != Slot::Unconditional);
+        let group = match live.filter(|_| inherits) {
+            Some(old) => old.seat.group,
+            None => incoming.group.filter(|_| place.slot != Slot::Unconditional),
+        };
         let seat = Seat { conn, slot: place.slot, ground: place.ground, victim: place.victim, group };
         Ok(Plan { key, seat, inherits, gives_way, endpoint: incoming.endpoint.clone() })
     }

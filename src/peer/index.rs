@@ -13,7 +13,7 @@ use super::config::MAX_QUOTAS;
 use super::groups::{Group, Groups};
 use super::order::{Merit, Rank};
 use super::parking::Blocker;
-use super::pools::{PoolName, Usage};
+use super::pools::{PoolName, Slot, Usage};
 use super::state::{Live, Peer, State, Wait};
 use crate::id::{ConnId, Direction};
 
@@ -123,7 +123,9 @@ impl Keys {
 
     fn count_idle(&mut self, key: Key, peer: &Peer, wait: &Wait, reachable: bool) {
         let plain = peer.is_ordinary() && reachable && matches!(wait, Wait::Due) && peer.failures == 0;
-        self.prunable = (!peer.roles.kept && !plain).then(|| prune_key(peer.rank, peer.failures, key));
+        let merit = if reachable { peer.rank.merit } else { Merit::UNREACHABLE };
+        let rank = Rank { merit, ..peer.rank };
+        self.prunable = (!peer.roles.kept && !plain).then(|| prune_key(rank, peer.failures, key));
         match wait {
             Wait::Held(hold) => self.held = Some((hold.until, key)),
             Wait::Due if reachable && peer.roles.seed => self.seed = Some((peer.rank, key)),
@@ -139,7 +141,13 @@ impl Keys {
         let seat = live.seat;
         self.usage.live = 1;
         self.usage.occupy(seat.slot);
-        self.live_group = seat.group.map(|group| (group, live.direction));
+        // In a slot that it inherited, it counts as the one did that it replaced.
+        let direction = match seat.slot {
+            Slot::Limited(PoolName::Outbound) => Direction::Outbound,
+            Slot::Limited(PoolName::Inbound) => Direction::Inbound,
+            Slot::Unconditional => live.direction,
+        };
+        self.live_group = seat.group.map(|group| (group, direction));
         self.eviction = live.doom.as_ref().filter(|doom| !doom.dispensed).map(|_| seat.conn);
         if live.doom.is_none() {
             self.leaving = live.leaves.map(|(at, _)| (at, seat.conn));

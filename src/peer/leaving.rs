@@ -54,7 +54,8 @@ impl PeerManager {
         let trusted_cap = behaviour.trusted_cap;
         let given = behaviour.weights.of(what).saturating_mul(count);
         let points = self.update(key, |peer| {
-            let cap = if peer.roles.trusted && given > 0 { trusted_cap } else { u32::MAX };
+            let cap = if peer.roles.trusted { trusted_cap } else { limit };
+            let cap = if given > 0 { cap } else { u32::MAX };
             peer.standing_mut().bad.add(given, cap, now, halves_every)
         });
         self.regrade(key);

@@ -85,7 +85,7 @@
 //! | `manager` | the data, time, the drain; every change of a peer goes through `PeerManager::update` |
 //! | `state`, `standing` | one peer: its one state, and how it behaved |
 //! | `dialing`, `accepting`, `leaving` | the inputs in the order of a connection's life: begun, admitted, ended |
-//! | `storing`, `bans`, `changing` | the inputs of gossip and operator: addresses and records, bans, a changed configuration |
+//! | `storing`, `restoring`, `bans`, `changing` | the inputs of gossip and operator: addresses and records, bans, a changed configuration |
 //! | `order`, `seating`, `pools`, `backoff`, `groups`, `sources` | the rules: who goes first, who has a place, when again, how many of one kind |
 //! | `parking` | who cannot be dialled for now, and what brings it back into the line |
 //! | `arena`, `index` | where peers live, and every order that is kept of them |

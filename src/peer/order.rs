@@ -31,6 +31,9 @@ impl Merit {
     /// That of nearly everybody: the operator says nothing of it, and nothing is known of it.
     pub(super) const ORDINARY: Self = Self { class: Class::Given(0), grade: 0 };
 
+    /// Below that of everybody: what a peer is worth to the store that nobody can dial.
+    pub(super) const UNREACHABLE: Self = Self { class: Class::Given(0), grade: i8::MIN };
+
     /// Whether somebody of this merit may take the place of somebody of that.
     pub(super) fn outranks(self, other: Self, margin: u8) -> bool {
         let ahead = i16::from(self.grade) - i16::from(other.grade);

@@ -104,7 +104,7 @@ impl Record {
 pub struct AddressRecord {
     /// The address.
     pub address: NodeAddress,
-    /// Where it came from first.
+    /// Where it came from first, or the operator if that one named it, too.
     pub source: Source,
     /// Dials to it that failed in a row.
     pub failures: u32,

@@ -68,10 +68,7 @@ impl PeerManager {
                 let ground = self.ground_beside_merit(newcomer, now)?;
                 (newcomer.merit.class >= worst.class).then_some((ground, victim))
             }
-            PoolName::Inbound => {
-                let (class, victim) = self.oldest(now)?;
-                (newcomer.merit.class >= class).then_some((Ground::Age, victim))
-            }
+            PoolName::Inbound => Some((Ground::Age, self.oldest(newcomer.merit.class, now)?)),
         }
     }
 
@@ -89,13 +86,14 @@ impl PeerManager {
         spare.map(|(rank, key)| (rank.merit, *key))
     }
 
-    /// The oldest incoming connection that may give way for its age.
-    fn oldest(&self, now: Instant) -> Option<(Class, Key)> {
+    /// The oldest incoming connection that may give way for its age to a newcomer of this class.
+    fn oldest(&self, class: Class, now: Instant) -> Option<Key> {
         let max_age = self.config.inbound_max_age?;
         let by_age = self.index.inbound.by_age.iter();
-        let &(since, _, key) = by_age.into_iter().find(|(.., key)| !self.is_needed(*key))?;
-        let class = self.peers.get(key)?.rank.merit.class;
-        (later(since, max_age) <= now).then_some((class, key))
+        let mut old = by_age.take_while(|(since, ..)| later(*since, max_age) <= now).map(|(.., key)| *key);
+        // Of a greater class are those alone that the operator named.
+        let below = |key| self.peers.get(key).is_some_and(|peer| peer.rank.merit.class <= class);
+        old.find(|key| below(*key) && !self.is_needed(*key))
     }
 
     /// Whether fewer peers offer what a quota wants than it asks for.

@@ -21,7 +21,8 @@ impl PeerManager {
     /// Takes up an address. Answers whether it is new.
     ///
     /// A full store gives up its worst idle peer for a better one, and a full list of addresses the one that
-    /// failed most. An address that the operator names counts towards no limit but those two.
+    /// failed most. An address that the operator names counts towards no limit but those two, even if somebody else
+    /// named it first.
     ///
     /// # Errors
     ///
@@ -39,7 +40,12 @@ impl PeerManager {
         let order = order_of(&id, self.seed);
         let found = self.find_ordered(&id, order);
         let known = found.and_then(|key| self.peers.get(key));
-        if known.is_some_and(|peer| peer.knows_address(address)) {
+        if let Some(key) = found
+            && known.is_some_and(|peer| peer.knows_address(address))
+        {
+            if source == Source::Operator {
+                self.vouch_for(key, address);
+            }
             return Ok(false);
         }
         let address_gives_way = known.map_or(Ok(None), |peer| self.address_to_give_up(peer))?;
@@ -148,6 +154,20 @@ impl PeerManager {
             self.discount(&gone);
         }
         self.touch(key);
+    }
+
+    /// Makes a known address the operator's: whoever told it first has no say in it any longer.
+    fn vouch_for(&mut self, key: Key, address: &NodeAddress) {
+        let old = self.update(key, |peer| {
+            let known = peer.addresses.iter_mut().find(|known| known.place == *address.place())?;
+            let old = known.clone();
+            known.source = SourceKey::Operator;
+            Some(old).filter(|old| old.source != SourceKey::Operator)
+        });
+        if let Some(old) = old.flatten() {
+            self.discount(&old);
+            self.touch(key);
+        }
     }
 
     /// An address in the form in which it is kept, counted with its group and its source.

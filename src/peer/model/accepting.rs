@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::dialing::Seat;
-use super::state::{Claim, Doom, Handshake, Live, Model, Pool, Slot, is_kept};
+use super::state::{Claim, Doom, Handshake, Live, Model, Pool, is_kept};
 use crate::address::{Endpoint, IpPrefix};
 use crate::event::{Blame, Closed, DisconnectReason, Layer};
 use crate::id::{ConnId, Direction, NodeId};
@@ -43,14 +43,11 @@ impl Model {
         Ok(conn)
     }
 
-    /// Incoming connections outside unconditional slots, and handshakes, of a group.
+    /// Connections in inbound slots, and handshakes, of a group.
     fn inbound_of(&self, group: IpPrefix) -> usize {
         let here = |endpoint: &Endpoint| self.group(endpoint.ip()) == Some(group);
-        let lives = self.lives().filter(|(_, live)| match &live.remote {
-            Remote::Endpoint(endpoint) => live.slot != Slot::Unconditional && here(endpoint),
-            Remote::Address(_) => false,
-        });
-        lives.count() + self.handshakes.values().filter(|handshake| here(&handshake.endpoint)).count()
+        let handshakes = self.handshakes.values().filter(|handshake| here(&handshake.endpoint));
+        self.lives_of(Pool::Inbound, group) + handshakes.count()
     }
 
     /// Handshakes that a group began in its window, if that is not over.
@@ -99,11 +96,14 @@ impl Model {
             self.take(conn, victim, why, Pool::Inbound);
             self.connected(victim).into_iter().for_each(|peer| self.order_out(&peer, why));
         }
-        if let Some(old) = old {
+        if let Some(old) = &old {
             self.inherit_claims(old.conn, conn);
         }
         let replaces = self.replace(&id);
         self.connect(&id, conn, seat.slot, Direction::Inbound, Remote::Endpoint(handshake.endpoint));
+        if let (Some(old), Some(live)) = (old, self.live_mut(&id)) {
+            live.counts_by = old.counts_by;
+        }
         Ok(Admitted { replaces })
     }
 

@@ -23,9 +23,8 @@ impl Model {
             return Report::Applied;
         }
         peer.bad = peer.bad.plus(points, now, policy.halves_every);
-        if self.config.trusted.contains(&id) {
-            peer.bad.points = peer.bad.points.min(policy.trusted_cap);
-        }
+        let trusted = self.config.trusted.contains(&id);
+        peer.bad.points = peer.bad.points.min(if trusted { policy.trusted_cap } else { policy.limit });
         if peer.bad.points >= policy.limit {
             self.order_out(&id, EvictReason::Misbehaved);
             if let Some(length) = policy.ban_for.filter(|_| !self.config.is_protected(&id)) {

@@ -73,13 +73,8 @@ impl Model {
         let crowded = self.group(ip).is_some_and(|group| {
             let in_group = |address: &NodeAddress| self.group(address_ip(address)) == Some(group);
             let dials = self.dials().filter(|(_, dial)| dial.slot != Slot::Unconditional);
-            let lives = self.lives().filter(|(_, live)| live.slot != Slot::Unconditional);
             let dials = dials.filter(|(_, dial)| in_group(&dial.address)).count();
-            let lives = lives.filter(|(_, live)| match &live.remote {
-                Remote::Address(address) => live.direction == Direction::Outbound && in_group(address),
-                Remote::Endpoint(_) => false,
-            });
-            !self.config.groups.max_outbound.is_above(dials + lives.count())
+            !self.config.groups.max_outbound.is_above(dials + self.lives_of(Pool::Outbound, group))
         });
         !self.is_unconditional(id) && (self.is_banned_ip(ip) || crowded)
     }
@@ -147,7 +142,7 @@ impl Model {
             return Some((worst_conn, EvictReason::Upgrade));
         }
         if pool == Pool::Inbound {
-            return self.aged_victim(rank);
+            return self.aged_victim(rank).map(|conn| (conn, EvictReason::Age));
         }
         let offered =
             |quota: &&Quota| self.peers.get(newcomer).is_some_and(|peer| peer.offered(&quota.wants));
@@ -161,13 +156,13 @@ impl Model {
         rotates.filter(|at| *at <= self.now).map(|_| (worst_conn, EvictReason::Rotation))
     }
 
-    /// Of the victims that are old enough, the oldest.
-    fn aged_victim(&self, newcomer: Rank) -> Option<(ConnId, EvictReason)> {
+    /// Of the victims that are old enough and of no greater class, the oldest.
+    fn aged_victim(&self, newcomer: Rank) -> Option<ConnId> {
         let max_age = self.config.inbound_max_age?;
         let victims = self.lives().filter(|(peer, live)| self.is_victim(peer, live, Pool::Inbound));
         let old = victims.filter(|(_, live)| self.now - live.since >= max_age);
-        let (peer, live) = old.min_by_key(|(_, live)| (live.since, live.conn))?;
-        (newcomer.0 >= self.class(&peer.id)).then_some((live.conn, EvictReason::Age))
+        let old = old.filter(|(peer, _)| self.class(&peer.id) <= newcomer.0);
+        old.map(|(_, live)| (live.since, live.conn)).min().map(|(_, conn)| conn)
     }
 
     fn worst_victim(&self, pool: Pool) -> Option<(Rank, ConnId)> {
@@ -264,6 +259,8 @@ impl Model {
         let Some(peer) = self.peers.get_mut(id) else { return };
         peer.hold = None;
         peer.dial = peer.dial.take().filter(|dial| dial.conn != conn);
-        peer.live = Some(Live { conn, slot, direction, remote, since, up: false, time_is_up, doom: None });
+        let counts_by = remote.clone();
+        let (up, doom) = (false, None);
+        peer.live = Some(Live { conn, slot, direction, remote, counts_by, since, up, time_is_up, doom });
     }
 }

@@ -70,6 +70,8 @@ pub(super) struct Live {
     pub(super) slot: Slot,
     pub(super) direction: Direction,
     pub(super) remote: Remote,
+    /// By which it counts towards an address group: its own far end, or that of the connection whose slot it inherited.
+    pub(super) counts_by: Remote,
     pub(super) since: Instant,
     pub(super) up: bool,
     /// When it is let go, if it is, and why.
@@ -359,6 +361,12 @@ impl Model {
     pub(super) fn takings(&self, pool: Pool) -> usize {
         let claimed = |conn: ConnId| self.claims.iter().any(|claim| claim.of == conn);
         self.lives().filter(|(_, live)| live.slot == Slot::Limited(pool) && claimed(live.conn)).count()
+    }
+
+    /// Connections in the slots of a pool that count towards an address group.
+    pub(super) fn lives_of(&self, pool: Pool, group: IpPrefix) -> usize {
+        let ours = self.lives().filter(|(_, live)| live.slot == Slot::Limited(pool));
+        ours.filter(|(_, live)| self.group(live.counts_by.ip()) == Some(group)).count()
     }
 
     /// The address group of an IP: literal public ones have one, or all.

@@ -11,15 +11,14 @@ use crate::peer::{
     Record, Remote, Source, StandingRecord, WallTime,
 };
 
-/// The less, the sooner the store gives it up: merit, failures, drawn order.
-pub(super) type Worth = (Class, i8, Reverse<u32>, u64);
+/// The less, the sooner the store gives it up: whether it has an address and then its merit, failures, drawn order.
+pub(super) type Worth = (Option<(Class, i8)>, Reverse<u32>, u64);
 
 // What is stored: `add`.
 
 impl Model {
     pub(super) fn add(&mut self, address: &NodeAddress, source: Source) -> Result<bool, AddError> {
         let id = address.id();
-        let groups = &self.config.groups;
         let by_operator = source == Source::Operator;
         if id == self.config.self_id {
             return Err(AddError::SelfAddress);
@@ -28,16 +27,18 @@ impl Model {
         if self.check_ban(&id, ip).is_err() {
             return Err(AddError::Banned);
         }
-        let known = self.peers.get(&id);
-        if known.is_some_and(|peer| peer.addresses.iter().any(|known| known.address == *address)) {
+        let known = self.peers.get_mut(&id).into_iter().flat_map(|peer| &mut peer.addresses);
+        if let Some(known) = known.into_iter().find(|known| known.address == *address) {
+            known.source = if by_operator { source } else { known.source };
             return Ok(false);
         }
+        let known = self.peers.get(&id);
         let gives_way = known.map_or(Ok(None), |peer| self.address_that_gives_way(peer))?;
         let group = self.group(ip).filter(|_| !by_operator);
         if group.is_some_and(|group| {
             let in_group = |known: &&AddressRecord| self.group(address_ip(&known.address)) == Some(group);
             let counted = self.addresses().filter(|known| known.source != Source::Operator);
-            !groups.max_stored.is_above(counted.filter(in_group).count())
+            !self.config.groups.max_stored.is_above(counted.filter(in_group).count())
         }) {
             return Err(AddError::GroupFull);
         }
@@ -90,8 +91,11 @@ impl Model {
 
     pub(super) fn worth(&self, id: &NodeId) -> Worth {
         let (class, grade, order, _) = self.rank(id);
-        let failures = self.peers.get(id).map_or(0, |peer| peer.failures);
-        (class, grade, Reverse(failures), order)
+        let known = self.peers.get(id);
+        // A newcomer comes with its first.
+        let has_address = known.is_none_or(|peer| !peer.addresses.is_empty());
+        let failures = known.map_or(0, |peer| peer.failures);
+        (has_address.then_some((class, grade)), Reverse(failures), order)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of the peer manager, in virtual time.
 
 mod admission;
+mod attacks;
 mod bans;
 mod behaviour;
 mod changes;

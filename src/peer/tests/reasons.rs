@@ -201,7 +201,7 @@ fn evictions() -> Vec<Rule> {
     assert_eq!(bench.errored(conns[0]), Report::Applied);
     rows.push((why(&bench, 1), None, None, None, "its connection failed"));
     assert_eq!(bench.reported(conns[1], Misbehaviour::Breach, 2), Report::Applied);
-    rows.push((why(&bench, 2), Some(200), Some(100), None, "it has 200 bad points, and is sent away at 100"));
+    rows.push((why(&bench, 2), Some(100), Some(100), None, "it has 100 bad points, and is sent away at 100"));
     assert!(bench.act(|manager, now| manager.disconnect(&id(3), now)));
     rows.push((why(&bench, 3), None, None, None, "the operator asked for it"));
     bench.change(&Change::MaxOutbound(Limit::AtMost(0))).unwrap();

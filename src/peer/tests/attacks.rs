@@ -1,0 +1,111 @@
+//! What an attacker tries.
+
+use super::*;
+
+fn gossip(from: u64) -> Source {
+    Source::Gossip { from: id(from) }
+}
+
+#[test]
+fn an_address_that_gossip_named_first_and_then_the_operator_gives_way_to_nobody() {
+    let mut config = quick();
+    config.max_addresses_per_peer = 2;
+    config.persistent = [id(1)].into();
+    let mut bench = Bench::new(config);
+    let real = at(id(1), [8, 8, 8, 1]);
+    assert_eq!(bench.add_from(real.clone(), gossip(9)), Ok(true));
+    assert_eq!(bench.add_from(real.clone(), Source::Operator), Ok(false));
+    let conn = bench.dial_to(id(1));
+    assert_eq!(bench.dial_failed(conn, &refused()), Report::Applied);
+    for host in 2..9 {
+        let _ = bench.add_from(at(id(1), [8, 8, 8, host]), gossip(9));
+    }
+    assert!(bench.manager.addresses(&id(1)).any(|known| known == real), "the operator's address is gone");
+    assert_eq!(bench.stored[&id(1)].addresses[0].source, Source::Operator);
+}
+
+#[test]
+fn what_the_operator_names_counts_towards_no_source_and_no_group_any_longer() {
+    let mut config = quick();
+    config.groups.max_stored = Limit::AtMost(1);
+    config.max_addresses_per_source = Limit::AtMost(1);
+    let mut bench = Bench::new(config);
+    assert_eq!(bench.add_from(at(id(1), [8, 8, 8, 1]), gossip(9)), Ok(true));
+    assert_eq!(bench.add_from(at(id(1), [8, 8, 8, 1]), Source::Operator), Ok(false));
+    assert_eq!(bench.add_from(at(id(2), [8, 8, 8, 2]), gossip(9)), Ok(true));
+    assert_eq!(bench.add_from(at(id(2), [8, 8, 8, 2]), Source::Discovery), Ok(false));
+    assert_eq!(bench.add_from(at(id(3), [8, 8, 9, 3]), gossip(9)), Err(AddError::SourceFull));
+    assert_eq!(bench.add_from(at(id(3), [8, 8, 8, 3]), Source::Discovery), Err(AddError::GroupFull));
+}
+
+#[test]
+fn one_old_connection_of_a_great_class_does_not_keep_all_others_from_giving_way_for_age() {
+    let mut config = quick();
+    config.max_inbound = Limit::AtMost(2);
+    config.upgrade_slots = 1;
+    config.inbound_max_age = Some(ms(1_000));
+    config.priorities = [(id(1), 9)].into();
+    let mut bench = Bench::new(config);
+    bench.accept(id(1)).unwrap();
+    bench.pass(ms(10));
+    let second = bench.accept(id(2)).unwrap();
+    bench.pass(ms(995));
+    assert_eq!(bench.accept(id(3)), Err(Reject::TooManyPeers), "nobody it may displace is old enough");
+    bench.pass(ms(10));
+    bench.accept(id(3)).unwrap();
+    let eviction = bench.evict().unwrap();
+    assert_eq!((eviction.conn, eviction.why), (second, EvictReason::Age));
+}
+
+#[test]
+fn calling_in_does_not_free_the_address_group_of_an_outbound_slot() {
+    let mut config = quick();
+    config.max_inbound = Limit::AtMost(1);
+    config.upgrade_slots = 1;
+    config.groups.max_outbound = Limit::AtMost(1);
+    let mut bench = Bench::new(config);
+    bench.accept(lesser(0)).unwrap();
+    let (one, two) = (greater(0), greater(1));
+    bench.add(at(one, [8, 8, 8, 1])).unwrap();
+    bench.add(at(two, [8, 8, 8, 2])).unwrap();
+    let dial = bench.dial().unwrap();
+    bench.dialed(dial.conn).unwrap();
+    assert_eq!(bench.dial(), None, "the group is full");
+    bench.accept(dial.address.id()).unwrap();
+    assert_eq!(bench.manager.counts().outbound, 1, "it took over the slot of the dial");
+    assert_eq!(bench.dial(), None, "the group is full still");
+}
+
+#[test]
+fn strangers_that_misbehaved_a_little_push_nobody_with_an_address_out_of_the_store() {
+    let mut config = quick();
+    config.max_inbound = Limit::AtMost(2);
+    config.max_outbound = Limit::AtMost(2);
+    config.max_peers = 10;
+    let mut bench = Bench::new(config);
+    let honest: Vec<NodeId> = (1..10).map(id).collect();
+    bench.know(&honest);
+    for stranger in 100..140 {
+        let conn = bench.accept(id(stranger)).unwrap();
+        bench.measured(conn, ms(1));
+        assert_eq!(bench.reported(conn, Misbehaviour::OverQuota, 1), Report::Applied);
+        bench.leave(conn);
+    }
+    let left = honest.iter().filter(|peer| bench.manager.knows(peer)).count();
+    assert_eq!(left, honest.len());
+}
+
+#[test]
+fn bad_points_without_end_are_forgiven_as_soon_as_a_full_score() {
+    let mut config = quick();
+    config.persistent = [id(1)].into();
+    let mut bench = Bench::new(config);
+    let conn = bench.up_to(id(1));
+    assert_eq!(bench.reported(conn, Misbehaviour::OverQuota, u32::MAX), Report::Applied);
+    let eviction = bench.carry_out();
+    assert_eq!(eviction.why, EvictReason::Misbehaved);
+    bench.pass(Duration::from_secs(3600));
+    let conn = bench.connect_to(id(1));
+    assert_eq!(bench.reported(conn, Misbehaviour::OverQuota, 1), Report::Applied);
+    assert_eq!(bench.evict(), None, "an hour forgives a full score");
+}
