@@ -7,14 +7,9 @@ use crate::event::{GoodAct, Misbehaviour};
 
 /// When a peer that misbehaves is evicted.
 ///
-<<<<<<< HEAD
-/// Each report adds the points of its kind to the peer's bad points. At `limit` its connection ends. Each `halves_every`
-/// they are halved, rounded down, so that what happens now and then is forgiven and what goes on is not. Good points are
-/// halved likewise; with uptime and latency they make the peer's grade.
-=======
-/// Each report adds the points of its kind to the peer's score. At `limit` its connection ends, and the score stops. Each `halves_every` the
-/// score is halved, rounded down, so that what happens now and then is forgiven and what goes on is not.
->>>>>>> attack
+/// Each report adds the points of its kind to the peer's bad points. At `limit` its connection ends, and they stop. Each
+/// `halves_every` they are halved, rounded down, so that what happens now and then is forgiven and what goes on is not. Good
+/// points are halved likewise; with uptime and latency they make the peer's grade.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct BehaviourConfig {

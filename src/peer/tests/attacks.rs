@@ -96,7 +96,7 @@ fn strangers_that_misbehaved_a_little_push_nobody_with_an_address_out_of_the_sto
 }
 
 #[test]
-fn bad_points_without_end_are_forgiven_as_soon_as_a_full_score() {
+fn bad_points_without_end_are_forgiven_as_soon_as_all_bad_points_there_are() {
     let mut config = quick();
     config.persistent = [id(1)].into();
     let mut bench = Bench::new(config);
@@ -107,5 +107,5 @@ fn bad_points_without_end_are_forgiven_as_soon_as_a_full_score() {
     bench.pass(Duration::from_secs(3600));
     let conn = bench.connect_to(id(1));
     assert_eq!(bench.reported(conn, Misbehaviour::OverQuota, 1), Report::Applied);
-    assert_eq!(bench.evict(), None, "an hour forgives a full score");
+    assert_eq!(bench.evict(), None, "an hour forgives all there can be");
 }

@@ -72,11 +72,7 @@ fn a_count_weighs_as_much_as_so_many_reports() {
     assert_eq!(bench.reported(conn, Misbehaviour::OverQuota, 0), Report::Applied);
     assert_eq!((bench.evict(), bad_points(&bench, id(1))), (None, 99));
     assert_eq!(bench.reported(conn, Misbehaviour::OverQuota, u32::MAX), Report::Applied);
-<<<<<<< HEAD
-    assert_eq!(bad_points(&bench, id(1)), u32::MAX, "it stops there");
-=======
-    assert_eq!(score(&bench, id(1)), 100, "it stops there");
->>>>>>> attack
+    assert_eq!(bad_points(&bench, id(1)), 100, "it stops there");
     assert!(bench.evict().is_some());
 }
 
@@ -91,11 +87,7 @@ fn a_peer_is_evicted_once_and_blamed_and_on_probation_after() {
     assert_eq!(bench.reported(conn, Misbehaviour::Breach, 1), Report::Applied);
     assert_eq!(bench.evict(), None, "its end is on the way");
     assert_eq!(bench.disconnected(conn, &eviction.closed), Report::Applied);
-<<<<<<< HEAD
-    let Some(Status::Idle { hold: Some(hold), bad_points: 400 }) = bench.manager.status(&id(1)) else {
-=======
-    let Some(Status::Idle { hold: Some(hold), score: 100 }) = bench.manager.status(&id(1)) else {
->>>>>>> attack
+    let Some(Status::Idle { hold: Some(hold), bad_points: 100 }) = bench.manager.status(&id(1)) else {
         panic!("{:?}", bench.manager.status(&id(1)));
     };
     assert_eq!((hold.why, hold.until), (HoldReason::Backoff, bench.now + ms(100)));
