@@ -154,7 +154,9 @@ impl PeerManager {
     /// Lifts a ban. Answers whether there was one.
     pub fn unban(&mut self, target: &BanTarget, now: Instant) -> bool {
         self.mature(now);
-        self.lift(target)
+        let lifted = self.lift(target);
+        self.release();
+        lifted
     }
 
     /// The bans in force, in the form in which they are stored.
@@ -175,13 +177,14 @@ impl PeerManager {
         self.impose(target, Some(later(self.now, length)), BanReason::Misbehaved(what));
     }
 
-    /// Ends the bans whose time is up.
+    /// Ends the bans whose time is up, and goes on with releasing those who waited for the end of others.
     pub(super) fn mature_bans(&mut self, now: Instant) {
         while let Some((until, target)) = self.bans.next_end()
             && until <= now
         {
             self.lift(&target);
         }
+        self.release();
     }
 
     pub(super) fn ban_record(&self, target: BanTarget, ban: &Ban) -> BanRecord {
@@ -211,8 +214,9 @@ impl PeerManager {
 
     fn impose(&mut self, target: BanTarget, until: Option<Instant>, why: BanReason) -> usize {
         if let Some(old) = self.bans.remove(&target) {
-            self.release(Blocker::Ban(old.serial));
+            self.lift_blocker(Blocker::Ban(old.serial));
         }
+        self.release();
         self.bans.insert(target, until, why);
         self.mark(RecordKey::Ban(target));
         let covered: Vec<_> = self
@@ -229,7 +233,7 @@ impl PeerManager {
 
     fn lift(&mut self, target: &BanTarget) -> bool {
         let Some(ban) = self.bans.remove(target) else { return false };
-        self.release(Blocker::Ban(ban.serial));
+        self.lift_blocker(Blocker::Ban(ban.serial));
         self.mark(RecordKey::Ban(*target));
         true
     }

@@ -51,9 +51,7 @@ impl PeerManager {
             peer.roles = roles;
             peer.rank.merit.class = class;
         });
-        if self.peers.get(key).is_some_and(|peer| peer.addresses.is_empty()) {
-            self.forget_if_hopeless(key);
-        }
+        self.forget_if_unreachable(key);
     }
 
     /// Orders out what a pool holds beyond its limit.

@@ -266,8 +266,9 @@ pub struct Config {
     /// A peer is not dialled again within this time after its connection ended. Default 35 s: some
     /// Ethereum clients refuse an address that called within the last 30 s.
     pub cooldown: Duration,
-    /// After so many failures in a row a peer is forgotten, unless it is [kept](Config::is_kept). Default 5: by the
-    /// default back-off it could not be reached for more than seven minutes then. At least 1.
+    /// After so many failures in a row a peer is forgotten, unless it is [kept](Config::is_kept), of another network, or has
+    /// just said that it has too many peers. Default 5: by the default back-off it could not be reached for more than seven
+    /// minutes then. At least 1.
     pub forget_after: Limit,
     /// How many peers are stored. Default 10,000: enough to find somebody again after a long absence, in a few
     /// megabytes. At least as many as the bounded pools may hold and the operator names.

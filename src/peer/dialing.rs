@@ -66,7 +66,7 @@ impl PeerManager {
     /// Who is at the head of the line and would have a place, as far as can be told without parking anybody.
     pub(super) fn next_to_dial(&self) -> Option<Key> {
         let quotas = (0..self.config.quotas.len()).filter(|quota| self.is_short(*quota));
-        let seeds = self.index.due.is_empty().then_some(Line::Seeds);
+        let seeds = (self.index.due.is_empty() && self.lifted.is_empty()).then_some(Line::Seeds);
         let mut lines = quotas.map(Line::Offering).chain([Line::Due]).chain(seeds);
         lines.find_map(|line| {
             self.head(line).filter(|key| self.outbound_place(line, *key, self.now).is_some())
@@ -85,7 +85,7 @@ impl PeerManager {
         }
         let due = self.next_in(Line::Due, &mut budget).map(|next| (Line::Due, next));
         let seed = |manager: &mut Self, budget: &mut usize| {
-            let nobody = manager.index.due.is_empty();
+            let nobody = manager.index.due.is_empty() && manager.lifted.is_empty();
             nobody.then(|| manager.next_in(Line::Seeds, budget)).flatten().map(|next| (Line::Seeds, next))
         };
         let (line, (key, address)) = due.or_else(|| seed(self, &mut budget))?;

@@ -8,7 +8,7 @@
 //! 6. This node itself is not stored, so it is never dialled. (That nobody is dialled too early, and nobody banned is
 //!    told, `model::drive` checks.)
 //! 7. The store, the bans and each list of addresses keep their bounds.
-//! 8. Indexes and counts equal what the peers alone give.
+//! 8. Indexes and counts equal what the peers alone give, and whatever a peer is parked for is there or noted as gone.
 //!
 //! The others are about sequences of calls; `model::drive` holds the manager to them:
 //!
@@ -54,6 +54,7 @@ impl PeerManager {
         self.check_index()?;
         self.check_pools()?;
         self.check_store()?;
+        self.check_parked()?;
         for (conn, entry) in &self.conns {
             self.check_entry(*conn, entry)?;
         }
@@ -110,6 +111,13 @@ impl PeerManager {
         }
         let counted: BTreeMap<NodeId, usize> = self.sources.counts().collect();
         law(8, counted == told, || format!("sources told {told:?}, not {counted:?}"))
+    }
+
+    fn check_parked(&self) -> Result<(), InvariantViolation> {
+        let mut parked = self.index.parked.iter().map(|(blocker, _)| *blocker);
+        let unfounded =
+            parked.find(|blocker| !self.is_in_the_way(*blocker) && !self.lifted.contains(blocker));
+        law(8, unfounded.is_none(), || format!("somebody is parked for {unfounded:?}"))
     }
 
     /// Every epoch stands for what its peer says.

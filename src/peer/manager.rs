@@ -10,13 +10,14 @@ use super::bans::Bans;
 use super::groups::Group;
 use super::index::{Index, Keys};
 use super::order::order_of;
+use super::parking::Blocker;
 use super::pools::{PoolName, Usage};
 use super::record::{Record, RecordKey, WallTime};
 use super::sources::Sources;
 use super::state::{Live, Peer, Seat, State, Wait};
 use super::{Config, ConfigError};
 use crate::address::Endpoint;
-use crate::id::{ConnId, Direction, NodeId};
+use crate::id::{ConnId, NodeId};
 
 /// Decides whom to dial, whom to admit and whom to evict. See the [module](super) for how to drive it.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +31,8 @@ pub struct PeerManager {
     pub(super) peers: Arena<Peer>,
     pub(super) conns: BTreeMap<ConnId, Entry>,
     pub(super) index: Index,
+    /// What is gone, of which some who were parked for it are not back in the line yet.
+    pub(super) lifted: BTreeSet<Blocker>,
     pub(super) bans: Bans,
     pub(super) sources: Sources,
     pub(super) last_conn: u64,
@@ -102,6 +105,7 @@ impl PeerManager {
             peers: Arena::default(),
             conns: BTreeMap::new(),
             index: Index::default(),
+            lifted: BTreeSet::new(),
             bans: Bans::default(),
             sources: Sources::default(),
             last_conn: 0,
@@ -169,7 +173,7 @@ impl PeerManager {
         if self.index.usage.dials >= self.config.max_dials_in_flight {
             return None;
         }
-        if self.next_to_dial().is_some() {
+        if self.next_to_dial().is_some() || !self.lifted.is_empty() {
             return Some(Wakeup { at: self.now, why: WakeReason::Dial });
         }
         let hold =
@@ -226,7 +230,7 @@ impl PeerManager {
             && at <= now
         {
             self.regrade(key);
-            self.forget_if_hopeless(key);
+            self.forget_if_unreachable(key);
         }
         now
     }
@@ -337,9 +341,9 @@ impl PeerManager {
     /// A connection may have left its address group: whoever waited for that is back in the line.
     pub(super) fn release_groups(&mut self, old: &Keys) {
         for group in old.outbound_groups().into_iter().flatten() {
-            let connected = self.index.groups.connected(group, Direction::Outbound);
-            if self.config.groups.max_outbound.is_above(connected) {
-                self.release(super::parking::Blocker::Group(group));
+            if self.has_outbound_room(group) {
+                self.lift_blocker(Blocker::Group(group));
+                self.release();
             }
         }
     }

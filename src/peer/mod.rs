@@ -76,7 +76,8 @@
 //! O(log n) for each input in the number of stored peers: every order is an index, moved along with the peer that
 //! changes. Time that passes costs O(log n) once for each hold or ban that ended meanwhile; points are halved when they
 //! are looked at. A change of the configuration and a ban look at each connection. Of peers that cannot be dialled at
-//! most a thousand are moved aside in one call.
+//! most a thousand are moved aside in one call, and as many are put back when a ban or a connection in their way ends: the
+//! others follow in the next calls, for which [`next_wakeup`](PeerManager::next_wakeup) asks at once.
 //!
 //! # What is where
 //!

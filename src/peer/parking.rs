@@ -2,7 +2,8 @@
 //!
 //! A ban may cover a million peers. None of them is looked at when it is imposed: whoever comes to the head of the line
 //! and cannot be dialled is parked then, under everything that is in its way, and returns to the line when the first
-//! of that ends. So each pays once for being parked and once for being released.
+//! of that ends. So each pays once for being parked and once for being released, and no input pays for more than
+//! [`MAX_RELEASED`] of them: what is left is released by the next ones, which `next_wakeup` asks for at once.
 
 use std::collections::BTreeSet;
 
@@ -11,6 +12,9 @@ use super::arena::Key;
 use super::groups::Group;
 use super::state::{Peer, State, Wait};
 use crate::id::Direction;
+
+/// How many peers one input puts back into the line, at most, for each thing that ended with it.
+pub(super) const MAX_RELEASED: usize = 1024;
 
 /// What is in the way of a dial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,8 +55,7 @@ impl PeerManager {
             return Some(Blocker::Ban(ban.serial));
         }
         let group = Group::of(ip, &self.config.groups)?;
-        let connected = self.index.groups.connected(group, Direction::Outbound);
-        (!self.config.groups.max_outbound.is_above(connected)).then_some(Blocker::Group(group))
+        (!self.has_outbound_room(group)).then_some(Blocker::Group(group))
     }
 
     /// Takes an idle peer out of the line.
@@ -73,11 +76,37 @@ impl PeerManager {
         self.update(key, |peer| peer.state = State::Idle(Wait::Due));
     }
 
-    /// Puts everybody back into the line in whose way this was.
-    pub(super) fn release(&mut self, blocker: Blocker) {
-        while let Some(key) = self.parked_by(blocker) {
-            self.unpark(key);
+    /// Notes that this is in nobody's way any more.
+    pub(super) fn lift_blocker(&mut self, blocker: Blocker) {
+        if self.parked_by(blocker).is_some() {
+            self.lifted.insert(blocker);
         }
+    }
+
+    /// Puts those back into the line in whose way something was that is gone: so many of them that it takes no
+    /// noticeable time.
+    pub(super) fn release(&mut self) {
+        for _ in 0..MAX_RELEASED {
+            let Some(&blocker) = self.lifted.first() else { return };
+            match self.parked_by(blocker).filter(|_| !self.is_in_the_way(blocker)) {
+                Some(key) => self.unpark(key),
+                None => _ = self.lifted.remove(&blocker),
+            }
+        }
+    }
+
+    /// Whether it is in the way of anybody now. A ban that has ended never is: one that follows has a number of its own.
+    pub(super) fn is_in_the_way(&self, blocker: Blocker) -> bool {
+        match blocker {
+            Blocker::Ban(serial) => self.bans.by_serial(serial).is_some(),
+            Blocker::Group(group) => !self.has_outbound_room(group),
+        }
+    }
+
+    /// Whether one more of a group may be dialled.
+    pub(super) fn has_outbound_room(&self, group: Group) -> bool {
+        let connected = self.index.groups.connected(group, Direction::Outbound);
+        self.config.groups.max_outbound.is_above(connected)
     }
 
     fn parked_by(&self, blocker: Blocker) -> Option<Key> {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::arena::Key;
-use super::backoff::Hold;
+use super::backoff::{Hold, HoldReason};
 use super::config::Config;
 use super::groups::Group;
 use super::order::{Class, Merit, Rank};
@@ -255,6 +255,11 @@ impl Peer {
 
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.state, State::Idle(_))
+    }
+
+    /// Whether it is left alone for having too many peers.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(&self.state, State::Idle(Wait::Held(hold)) if hold.why == HoldReason::Busy)
     }
 
     pub(super) fn is_unconditional(&self) -> bool {

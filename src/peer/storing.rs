@@ -233,12 +233,21 @@ impl PeerManager {
     pub(super) fn forget_if_hopeless(&mut self, key: Key) {
         let Some(peer) = self.peers.get(key) else { return };
         let failures = usize::try_from(peer.failures).unwrap_or(usize::MAX);
-        // One of another network is remembered, or gossip would bring it back as new.
-        let failed = !self.config.forget_after.is_above(failures) && !peer.incompatible;
-        // So is a stranger that misbehaved, as long as that counts, or it would only have to call again.
+        // One of another network is remembered, or gossip would bring it back as new. One that is full is alive.
+        let excused = peer.incompatible || peer.is_busy();
+        let failed = !self.config.forget_after.is_above(failures) && !excused;
+        if failed && peer.is_idle() && !peer.roles.kept {
+            self.forget(key);
+        } else {
+            self.forget_if_unreachable(key);
+        }
+    }
+
+    /// A stranger that misbehaved is remembered as long as that counts, or it would only have to call again.
+    pub(super) fn forget_if_unreachable(&mut self, key: Key) {
+        let Some(peer) = self.peers.get(key).filter(|peer| peer.addresses.is_empty()) else { return };
         let bad = peer.standing().bad.at(self.now, self.config.behaviour.halves_every);
-        let stranger = peer.addresses.is_empty() && bad == 0;
-        if peer.is_idle() && !peer.roles.kept && (failed || stranger) {
+        if bad == 0 && peer.is_idle() && !peer.roles.kept {
             self.forget(key);
         }
     }

@@ -123,7 +123,8 @@ impl Model {
     fn forget_the_hopeless(&mut self, id: &NodeId) {
         let Some(peer) = self.peers.get(id) else { return };
         let failures = usize::try_from(peer.failures).unwrap_or(usize::MAX);
-        let failed = !self.config.forget_after.is_above(failures) && !peer.incompatible;
+        let busy = peer.hold.is_some_and(|hold| hold.why == HoldReason::Busy);
+        let failed = !self.config.forget_after.is_above(failures) && !peer.incompatible && !busy;
         if failed && peer.is_idle() && !is_kept(&self.config, id) {
             self.peers.remove(id);
         }

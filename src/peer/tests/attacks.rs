@@ -1,6 +1,7 @@
 //! What an attacker tries.
 
 use super::*;
+use crate::peer::parking::MAX_RELEASED;
 
 fn gossip(from: u64) -> Source {
     Source::Gossip { from: id(from) }
@@ -108,4 +109,52 @@ fn bad_points_without_end_are_forgiven_as_soon_as_all_bad_points_there_are() {
     let conn = bench.connect_to(id(1));
     assert_eq!(bench.reported(conn, Misbehaviour::OverQuota, 1), Report::Applied);
     assert_eq!(bench.evict(), None, "an hour forgives all there can be");
+}
+
+#[test]
+fn the_end_of_a_ban_of_everybody_puts_so_many_back_into_the_line_in_each_input() {
+    let mut config = Config { max_peers: 10_000, ..quick() };
+    config.groups.max_outbound = Limit::Unlimited;
+    let mut bench = Bench::new(config);
+    let (now, peers) = (bench.now, 2 * MAX_RELEASED + 10);
+    for (nth, host) in (0..peers).zip(0x0900_0000_u32..) {
+        let ip = std::net::Ipv4Addr::from_bits(host << 8 >> 8 | 0x0900_0000).octets();
+        let known = at(id(1_000 + nth as u64), [ip[0], ip[2], ip[3], 1]);
+        assert_eq!(bench.manager.add(&known, Source::Discovery, now), Ok(true));
+    }
+    bench.manager.ban(prefix("9.0.0.0/8"), None, "test", now).unwrap();
+    for _ in 0..3 {
+        assert_eq!(bench.manager.next_wakeup().map(|wakeup| wakeup.at), Some(now), "there is more to park");
+        assert_eq!(bench.manager.try_dial_next(now), None);
+    }
+    let parked = |bench: &Bench| (bench.manager.index.parked.len(), bench.manager.next_wakeup().is_some());
+    assert_eq!(parked(&bench), (peers, false));
+    bench.manager.check_invariants().unwrap();
+    assert!(bench.manager.unban(&prefix("9.0.0.0/8"), now));
+    assert_eq!(parked(&bench), (peers - MAX_RELEASED, true));
+    bench.manager.check_invariants().unwrap();
+    bench.manager.advance(now);
+    assert_eq!(parked(&bench), (peers - 2 * MAX_RELEASED, true));
+    bench.manager.ban(prefix("9.0.0.0/8"), None, "again", now).unwrap();
+    assert_eq!(parked(&bench).0, 0);
+    bench.manager.check_invariants().unwrap();
+    assert!(bench.manager.lifted.len() <= 1);
+    bench.manager.advance(now);
+    assert!(bench.manager.lifted.is_empty());
+}
+
+#[test]
+fn whoever_has_too_many_peers_again_and_again_is_not_forgotten_for_it() {
+    let mut bench = Bench::new(Config { forget_after: Limit::AtMost(2), ..quick() });
+    bench.know(&[id(1)]);
+    for _ in 0..4 {
+        let conn = bench.dial_to(id(1));
+        let full = Closed::remote(DisconnectReason::TooManyPeers);
+        assert_eq!(bench.dial_failed(conn, &full), Report::Applied);
+        assert!(bench.manager.knows(&id(1)));
+        bench.advance(ms(60_000));
+    }
+    let conn = bench.dial_to(id(1));
+    assert_eq!(bench.dial_failed(conn, &refused()), Report::Applied);
+    assert!(!bench.manager.knows(&id(1)), "now it does not answer");
 }
