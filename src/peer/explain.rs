@@ -33,7 +33,11 @@ impl PeerManager {
         let Some(peer) = self.peers.get(key) else { return self.rule(Rule::Unknown) };
         match &peer.state {
             State::Connected { live, .. } => match &live.doom {
-                Some(doom) => Because { at: self.now, ..doom.because },
+                // Its connection may outlast what it is ended for.
+                Some(doom) => {
+                    let until = doom.because.until.filter(|until| *until > self.now);
+                    Because { at: self.now, until, ..doom.because }
+                }
                 None => self.rule(Rule::Connected),
             },
             State::Dialing(_) => self.rule(Rule::Dialing),

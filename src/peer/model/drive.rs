@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::compare::{agree, assert_same, at, bans, same_update};
+use super::reasons::check_reasons;
 use super::{Model, World};
 use crate::event::{Blame, Closed, DisconnectReason, Layer};
 use crate::id::{ConnId, NodeId};
@@ -191,6 +192,7 @@ impl Machine {
         self.check_records(model, now);
         check_told(model, &self.manager);
         check_awake(model, &self.manager, now);
+        check_reasons(model, &self.manager, now);
     }
 
     /// Law 6, on what is dispensed; and nothing is dispensed twice.

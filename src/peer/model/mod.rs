@@ -58,6 +58,7 @@ mod compare;
 mod dialing;
 mod drive;
 mod ending;
+mod reasons;
 mod state;
 mod storing;
 mod worlds;
