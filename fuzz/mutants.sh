@@ -73,7 +73,7 @@ mutant ban-ends-late            bans.rs      '            && until <= now
             self.lift(&target);' '            && until < now
         {
             self.lift(&target);'
-mutant old-only-after           seating.rs   '(later(since, max_age) <= now)' '(later(since, max_age) < now)'
+mutant old-only-after           seating.rs   'later(*since, max_age) <= now' 'later(*since, max_age) < now'
 mutant clock-runs-backwards     manager.rs   'self.now = self.now.max(now);' 'self.now = now;'
 # Back-off.
 mutant backoff-linear           backoff.rs   '1u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX)' 'failures'
@@ -93,8 +93,8 @@ mutant rate-not-charged         seating.rs   'self.next_upgrade[pool as usize] =
 mutant rotation-not-charged     seating.rs   'self.next_rotation = self.config.rotate_every.map(|every| later(now, every));' ''
 mutant wrong-ground             seating.rs   'return Some((Ground::Upgrade, victim));' 'return Some((Ground::Rotation, victim));'
 mutant quota-before-class       seating.rs   '(newcomer.merit.class >= worst.class).then_some((ground, victim))' 'Some((ground, victim))'
-mutant group-not-released       manager.rs   'self.release(super::parking::Blocker::Group(group));' ''
-mutant ban-not-released         bans.rs      '        self.release(Blocker::Ban(ban.serial));
+mutant group-not-released       manager.rs   'self.lift_blocker(Blocker::Group(group));' ''
+mutant ban-not-released         bans.rs      '        self.lift_blocker(Blocker::Ban(ban.serial));
         self.mark(RecordKey::Ban(*target));
         true' '        self.mark(RecordKey::Ban(*target));
         true'
@@ -105,7 +105,7 @@ mutant seed-takes-a-place       seating.rs   'if newcomer.seed || !self' 'if !se
 mutant lesser-identity-wins     accepting.rs 'Direction::Outbound => self.config.self_id > *id,' 'Direction::Outbound => self.config.self_id < *id,'
 mutant best-evicted-first       changing.rs  'staying.sort_by_key(|staying| Reverse(*staying));' 'staying.sort();'
 mutant groups-share-a-count     groups.rs    'count(&mut self.connected, (group, direction == Direction::Inbound), more);' 'count(&mut self.connected, (group, true), more);'
-mutant trusted-without-a-cap    leaving.rs   'if peer.roles.trusted && given > 0 { trusted_cap } else { u32::MAX }' 'u32::MAX'
+mutant trusted-without-a-cap    leaving.rs   'if peer.roles.trusted { trusted_cap } else { limit }' 'limit'
 mutant protected-banned         leaving.rs   '.filter(|peer| !peer.roles.protected).map(|peer| peer.id);' '.map(|peer| peer.id);'
 # Persistence.
 mutant points-not-stored        leaving.rs   '        self.regrade(key);
@@ -121,6 +121,17 @@ mutant failure-not-stored       dialing.rs   '        self.touch(key);
 mutant ban-not-stored           bans.rs      '        self.mark(RecordKey::Ban(target));
         let covered' '        let covered'
 mutant seed-mode-of-protected   leaving.rs   'if self.peers.get(key).is_some_and(|peer| peer.roles.protected) {' 'if false {'
+# What attackers try.
+mutant full-is-forgotten        storing.rs   'let excused = peer.incompatible || peer.is_busy();' 'let excused = peer.incompatible;'
+mutant points-without-end       leaving.rs   '{ trusted_cap } else { limit }' '{ trusted_cap } else { u32::MAX }'
+mutant all-released-at-once     parking.rs   'for _ in 0..MAX_RELEASED {' 'for _ in 0..usize::MAX {'
+mutant heir-counts-anew         accepting.rs 'Some(old) => old.seat.group,' 'Some(_) => incoming.group,'
+mutant unreachable-like-others  index.rs     '{ peer.rank.merit } else { Merit::UNREACHABLE }' '{ peer.rank.merit } else { peer.rank.merit }'
+mutant age-beats-class          seating.rs   'below(*key) && !self.is_needed(*key)' '!self.is_needed(*key)'
+mutant gossip-keeps-the-address storing.rs   'known.source = SourceKey::Operator;' ''
+# Reasons.
+mutant reason-that-is-over      explain.rs   'doom.because.until.filter(|until| *until > self.now)' 'doom.because.until'
+mutant everybody-is-next        explain.rs   'Some(_) if self.next_to_dial() == Some(key)' 'Some(_) if self.next_to_dial().is_some()'
 
 total=$((killed + ${#survived[@]} + ${#broken[@]}))
 echo "$killed of $total killed; survived: ${survived[*]:-none}; of no use: ${broken[*]:-none}"

@@ -29,7 +29,7 @@ pub(super) fn check_reasons(model: &Model, manager: &PeerManager, now: Instant) 
         } else if banned.contains(&BanTarget::Peer(id)) {
             assert_eq!(because.rule, Rule::Banned, "why {id:?}");
         } else {
-            check_state(&id, &because, manager.status(&id));
+            check_state(&id, &because, manager.status(&id).as_ref());
         }
     }
     let because = manager.why_not_dialling();
@@ -44,7 +44,7 @@ pub(super) fn check_reasons(model: &Model, manager: &PeerManager, now: Instant) 
     }
 }
 
-fn check_state(id: &NodeId, because: &Because, status: Option<Status>) {
+fn check_state(id: &NodeId, because: &Because, status: Option<&Status>) {
     let said = because.rule;
     match status {
         None => assert_eq!(said, Rule::Unknown, "why {id:?}"),
