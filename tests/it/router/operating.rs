@@ -314,7 +314,7 @@ async fn praise_and_latency_make_a_better_peer_and_late_words_do_not<W: Wire>(ne
     assert_eq!(grade(&node, id(2)).await, 0);
     let gone = ConnId::new(conn.as_u64() + 100);
     sender.praise(id(2), gone, GoodAct::Helpful, 100).unwrap();
-    sender.measured(id(2), gone, Duration::ZERO).unwrap();
+    sender.measure(id(2), gone, Duration::ZERO).unwrap();
     sender.praise(id(3), conn, GoodAct::Helpful, 100).unwrap();
     reports_pass(&node, 3).await;
     assert_eq!(grade(&node, id(2)).await, 0, "late, late, and about somebody else");
@@ -322,7 +322,7 @@ async fn praise_and_latency_make_a_better_peer_and_late_words_do_not<W: Wire>(ne
     sender.praise(id(2), conn, GoodAct::Served, 10).unwrap();
     reports_pass(&node, 1).await;
     assert_eq!(grade(&node, id(2)).await, 1);
-    sender.measured(id(2), conn, Duration::from_millis(100)).unwrap();
+    sender.measure(id(2), conn, Duration::from_millis(100)).unwrap();
     reports_pass(&node, 1).await;
     assert_eq!(grade(&node, id(2)).await, 3);
     assert_eq!(node.handle.misbehaviour(), []);
