@@ -103,6 +103,11 @@ impl Owned {
         fault(&self.path, format_args!("{what}: {why}{remedy}"))
     }
 
+    /// What to say when there is no more time to wait for it.
+    pub(super) fn late(&self) -> StoreError {
+        fault(&self.path, "was not written in time")
+    }
+
     fn tune(&self, connection: &Connection) -> Result<(), StoreError> {
         let failed = |why| self.failed("cannot be opened", &why);
         let mode: String = connection

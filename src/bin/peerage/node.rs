@@ -233,7 +233,7 @@ fn farewell(output: &Output, report: &Report) -> Result<(), Failure> {
         &json!({
             "event": "stopped", "connections": report.connections, "drained": report.drained,
             "dropped": report.dropped, "clean": report.clean, "panicked": report.panicked,
-            "unfinished": report.unfinished,
+            "unfinished": report.unfinished, "store": report.store.as_ref().map(ToString::to_string),
         }),
     );
     if report.clean {
@@ -245,7 +245,8 @@ fn farewell(output: &Output, report: &Report) -> Result<(), Failure> {
     };
     let (panicked, unfinished) =
         (named("panicked", &report.panicked), named("not ended in time", &report.unfinished));
-    Err(Failure::failed(format!("the node did not end in order{panicked}{unfinished}")))
+    let store = report.store.as_ref().map(|error| format!("; {error}")).unwrap_or_default();
+    Err(Failure::failed(format!("the node did not end in order{panicked}{unfinished}{store}")))
 }
 
 #[cfg(test)]

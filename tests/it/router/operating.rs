@@ -450,6 +450,10 @@ impl Store for Worn {
     fn take_fault(&mut self) -> Option<StoreError> {
         self.faulty.swap(false, SeqCst).then(|| StoreError::new("cannot write: the disk is full"))
     }
+
+    fn close(self: Box<Self>, _: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 #[test]
@@ -463,8 +467,7 @@ fn what_is_wrong_with_the_store_is_told() {
         let faults = vec!["row 7: no address".to_owned(), "row 9: no identity".to_owned()];
         let skipped = EventKind::StoreSkipped { count: 2, faults };
         assert_eq!(node.log.count(|kind| *kind == skipped), 1);
-        let failed =
-            |kind: &EventKind| matches!(kind, EventKind::StoreFailed { error } if error.contains("full"));
+        let failed = |kind: &EventKind| matches!(kind, EventKind::StoreFailed { error, again: true } if error.contains("full"));
         assert_eq!(node.log.count(failed), 0);
         node.handle.ban(BanTarget::Peer(id(2)), None, "").await.unwrap();
         node.log.wait(|events| events.iter().any(|event| failed(&event.kind)).then_some(())).await;
