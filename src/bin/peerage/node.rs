@@ -76,11 +76,19 @@ pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failu
     let updates = builder.updates();
     builder.reactor("peers", show_peers(out, updates));
     let journal = settings.journal.as_deref().map(|file| journal::begin(&mut builder, file)).transpose()?;
-    let router = builder.build().map_err(invalid)?;
-    if is_new {
-        // Only now: a node that cannot start leaves no key behind.
-        key::store(&settings.key, &node_key)?;
-    }
+    let built = builder.build().map_err(invalid).and_then(|router| {
+        // Only now: a node that cannot start leaves no key behind, and no journal.
+        if is_new { key::store(&settings.key, &node_key).map(|()| router) } else { Ok(router) }
+    });
+    let router = match built {
+        Ok(router) => router,
+        Err(failure) => {
+            if let (Some(journal), Some(file)) = (journal, &settings.journal) {
+                journal::discard(journal, file);
+            }
+            return Err(failure);
+        }
+    };
 
     let handle = router.handle();
     announce(output, &handle.addresses(), &settings, is_new);
