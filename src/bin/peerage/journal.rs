@@ -22,8 +22,9 @@ pub(crate) fn begin(builder: &mut Builder, file: &Path) -> Result<Journal, Failu
     Ok(journal)
 }
 
-/// Removes the journal of a node that was not built.
-pub(crate) fn discard(journal: Journal, file: &Path) {
+/// Removes the journal of a node that was not built, if it was to have one.
+pub(crate) fn discard(journal: Option<Journal>, file: Option<&Path>) {
+    let (Some(journal), Some(file)) = (journal, file) else { return };
     // Its recorder is gone, so that this waits until nothing is written any more.
     drop(journal);
     // What went wrong with the node is told; an empty journal that cannot be removed harms nobody.

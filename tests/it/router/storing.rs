@@ -1,12 +1,12 @@
 //! The end of a store: closed once, where waiting harms nobody, and what went wrong is told.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use peerage::event::EventKind;
 use peerage::peer::{BanTarget, Loaded, Record, RecordKey, Store, StoreError};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc as told;
 
 use super::kit::{Memory, Net, Node, Note, id, paused};
 
@@ -23,7 +23,7 @@ enum End {
 struct Ending {
     changes: usize,
     end: End,
-    closed: UnboundedSender<(ThreadId, Duration, usize)>,
+    closed: told::Sender<(ThreadId, Duration, usize)>,
 }
 
 impl Store for Ending {
@@ -40,7 +40,7 @@ impl Store for Ending {
     }
 
     fn close(self: Box<Self>, within: Duration) -> Result<(), StoreError> {
-        self.closed.send((thread::current().id(), within, self.changes)).unwrap();
+        self.closed.try_send((thread::current().id(), within, self.changes)).unwrap();
         match self.end {
             End::Good => Ok(()),
             End::Fails => Err(StoreError::new("was closed without 7 changed records: the disk is full")),
@@ -53,19 +53,19 @@ impl Store for Ending {
     }
 }
 
-type Closed = UnboundedReceiver<(ThreadId, Duration, usize)>;
+type Closed = told::Receiver<(ThreadId, Duration, usize)>;
 
 /// A node with such a store, which holds a ban.
 async fn node(end: End) -> (Node, Closed) {
     let net = Net::new(Memory::default());
     let mut builder = net.builder(1).await;
-    let (closed, told) = unbounded_channel();
+    let (closed, ends) = told::channel(2);
     builder.store(Ending { changes: 0, end, closed });
     builder.configure(|config| config.drain_timeout = Duration::from_secs(2));
     let channel = builder.channel::<Note>().unwrap();
     let node = net.start(builder, channel);
     node.handle.ban(BanTarget::Peer(id(2)), None, "").await.unwrap();
-    (node, told)
+    (node, ends)
 }
 
 /// How often it was told that the store failed, and how often that it did so for good with this error.
@@ -110,7 +110,7 @@ fn a_store_that_is_not_closed_in_order_is_told_and_reported() {
 #[test]
 fn a_store_that_never_comes_to_an_end_does_not_hold_up_the_shutdown() {
     paused(async {
-        let (release, hangs): (Sender<()>, _) = channel();
+        let (release, hangs): (SyncSender<()>, _) = sync_channel(0);
         let (mut node, mut closed) = node(End::Hangs(hangs)).await;
         node.handle.shutdown();
         closed.recv().await.unwrap();
