@@ -18,7 +18,7 @@
 //!   at one [`Destination`]. [`SendOptions`] give it an age, a key, or a name to take it back by.
 //! - A question: [`Sender::request`] asks one, [`Sender::request_any`] the best of several, and both return the typed
 //!   answer or a [`RequestError`]. A receiver is given it with its [`Responder`](crate::message::Responder).
-//! - A peer that misbehaves, is of use, or is near: [`Sender::report`], [`Sender::praise`], [`Sender::measured`].
+//! - A peer that misbehaves, is of use, or is near: [`Sender::report`], [`Sender::praise`], [`Sender::measure`].
 //!
 //! Promises: delivery at most once, in order within one peer and channel. Every send says what became of it
 //! ([`Outcome`]); what is lost later is counted by [`DropReason`]. Every request ends within its caller's time. A

@@ -74,12 +74,7 @@ impl<M: Message> Sender<M> {
     /// # Errors
     ///
     /// As for [`Sender::report`].
-    pub fn measured(
-        &self,
-        peer: NodeId,
-        conn: ConnId,
-        latency: Duration,
-    ) -> Result<(), Box<BehaviourReport>> {
+    pub fn measure(&self, peer: NodeId, conn: ConnId, latency: Duration) -> Result<(), Box<BehaviourReport>> {
         self.tell(peer, conn, Act::Took(latency), 1, Cow::Borrowed(""))
     }
 

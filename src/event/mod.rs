@@ -172,10 +172,12 @@ pub enum EventKind {
         /// What is wrong with some of them.
         faults: Vec<String>,
     },
-    /// The store of peers could not write. It tries again.
+    /// The store of peers could not write.
     StoreFailed {
         /// Why not.
         error: String,
+        /// Whether it tries again. If not, the node has shut down, and what was not written is lost.
+        again: bool,
     },
     /// A transport could not accept; it goes on accepting.
     AcceptFailed {

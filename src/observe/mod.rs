@@ -75,7 +75,9 @@ impl Observer for LogObserver {
             EventKind::StoreSkipped { count, faults } => tracing::warn!(
                 target: "peerage", %node, seq, kind, count, faults = faults.join("; ")
             ),
-            EventKind::StoreFailed { error } => tracing::warn!(target: "peerage", %node, seq, kind, %error),
+            EventKind::StoreFailed { error, again } => {
+                tracing::warn!(target: "peerage", %node, seq, kind, %error, again);
+            }
             EventKind::Incoming { endpoint } | EventKind::Listening { endpoint } => {
                 tracing::debug!(target: "peerage", %node, seq, kind, conn, peer, %endpoint);
             }

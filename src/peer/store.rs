@@ -1,13 +1,15 @@
 //! What a store of peers must do.
 
+use std::time::Duration;
+
 use super::record::{Record, RecordKey};
 
 /// Where the records of a [`PeerManager`](super::PeerManager) outlive it.
 ///
 /// The shell loads it once, before the manager is made, and then carries out each
 /// [`Output::Persist`](super::Output::Persist) and [`Output::Forget`](super::Output::Forget) in order. The manager
-/// never reads it. Only [`load`](Self::load) may block: a store that writes to a disk hands the other calls over to
-/// whoever may wait. Dropping a store writes out what is left.
+/// never reads it. Only [`load`](Self::load) and [`close`](Self::close) may block: a store that writes to a disk hands the
+/// other calls over to whoever may wait.
 pub trait Store: Send + 'static {
     /// Every record, in any order.
     ///
@@ -27,6 +29,15 @@ pub trait Store: Send + 'static {
     fn take_fault(&mut self) -> Option<StoreError> {
         None
     }
+
+    /// Writes out what is left and lets go of the store, and takes no longer than `within`, or not much longer.
+    ///
+    /// The last call, for a thread that may wait. The router makes it when its node shuts down.
+    ///
+    /// # Errors
+    ///
+    /// Why something was not written in time, and how many records may be lost with it.
+    fn close(self: Box<Self>, within: Duration) -> Result<(), StoreError>;
 }
 
 /// What a store holds.

@@ -44,7 +44,7 @@ pub struct Sending<M> {
     pub options: SendOptions,
 }
 
-/// A report that a core wants made; see [`Sender::report`], [`Sender::praise`] and [`Sender::measured`].
+/// A report that a core wants made; see [`Sender::report`], [`Sender::praise`] and [`Sender::measure`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reported {
@@ -192,9 +192,9 @@ impl<R: Reactor> Outbox<R> {
         self.tell(peer, conn, what.into(), count, Cow::Borrowed(""));
     }
 
-    /// Reports how long an exchange with a peer took on the connection `conn`; see [`Sender::measured`]. Dropped as
+    /// Reports how long an exchange with a peer took on the connection `conn`; see [`Sender::measure`]. Dropped as
     /// [`Outbox::report`] is.
-    pub fn measured(&mut self, peer: NodeId, conn: ConnId, latency: Duration) {
+    pub fn measure(&mut self, peer: NodeId, conn: ConnId, latency: Duration) {
         self.tell(peer, conn, Act::Took(latency), 1, Cow::Borrowed(""));
     }
 

@@ -114,7 +114,7 @@ impl<F: FnMut(NodeId, Measured) + Send + 'static> Reactor for Pinger<F> {
             Event::Quiet => self.quiet = true,
             Event::Ended { peer, conn, asked, answered: true } => {
                 let took = now.saturating_duration_since(asked);
-                out.measured(peer, conn, took);
+                out.measure(peer, conn, took);
                 (self.measured)(peer, Measured::RoundTrip(took));
             }
             Event::Ended { peer, answered: false, .. } => (self.measured)(peer, Measured::Lost),

@@ -29,7 +29,7 @@ pub struct RouterConfig {
     pub handshake_timeout: Duration,
     /// Time within which a connection must take some of what is written to it. Default: 20 s.
     pub write_stall: Duration,
-    /// Time that a shutdown gives queued messages. Default: 5 s.
+    /// Time that a shutdown gives queued messages, and then, and a second more, the store. Default: 5 s.
     pub drain_timeout: Duration,
     /// Signs of life on a connection. Default: a ping every 15 s, an end after 30 s of silence.
     pub keepalive: KeepaliveConfig,

@@ -13,7 +13,7 @@
 //! what they bring and evicts. Every other task reports to it by connection number.
 //!
 //! Shutdown is ordered: accept and dial no more; refuse sends; write what is queued, until a deadline; say
-//! Disconnect with its reason; close; join every task; report what was written and what was dropped.
+//! Disconnect with its reason; close; close the store; join every task; report what was written and what was dropped.
 //!
 //! What the router does not do: it writes nothing to a disk, discovers nobody, and knows no channel's meaning.
 

@@ -15,6 +15,7 @@ use super::events::About;
 use super::{Router, Shared, acceptor};
 use crate::address::BoxFuture;
 use crate::event::EventKind;
+use crate::peer::StoreError;
 
 /// What a shutdown did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,12 +29,15 @@ pub struct Report {
     pub drained: u64,
     /// How many were dropped, each also counted at its channel.
     pub dropped: u64,
-    /// Whether every task ended by itself within its time, and no reactor ever panicked.
+    /// Whether every task ended by itself within its time, no reactor ever panicked, and the store was closed with all
+    /// that it was given.
     pub clean: bool,
     /// The reactors that panicked, whenever that was, in the order of their declaration.
     pub panicked: Vec<String>,
     /// The reactors that had not returned in time and were dropped, in the order of their declaration.
     pub unfinished: Vec<String>,
+    /// Why the store of peers could not be closed in order, and how many records may be lost.
+    pub store: Option<StoreError>,
     /// How long the shutdown took.
     pub took: Duration,
 }
@@ -115,6 +119,7 @@ pub(super) async fn run(router: Router) -> Report {
     let decided = deciding.await;
     clean &= decided.is_ok();
     let tally = decided.unwrap_or_default();
+    clean &= tally.store.is_none();
 
     shared.updates.close();
     shared.inbounds.iter().for_each(|inbound| inbound.close());
@@ -127,7 +132,7 @@ pub(super) async fn run(router: Router) -> Report {
     clean &= panicked.is_empty() && unfinished.is_empty();
     let dropped = tally.lost.min(queued);
     let (drained, took) = (queued - dropped, began.elapsed());
-    Report { connections, queued, drained, dropped, clean, panicked, unfinished, took }
+    Report { connections, queued, drained, dropped, clean, panicked, unfinished, store: tally.store, took }
 }
 
 /// How a reactor came to its end.

@@ -1,9 +1,30 @@
-//! A store of peers in memory.
+//! A store of peers in memory, and how the router closes a store.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::peer::{Loaded, Record, RecordKey, Store, StoreError};
+
+/// How much longer than it is told a store may take to be closed, before nobody waits for it any more.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Closes a store on a thread that may wait: some `within`, and twice [`GRACE`] at most.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the last that a node does: nothing comes before or after it by chance"
+)]
+pub(super) async fn close(store: Box<dyn Store>, within: Duration) -> Result<(), StoreError> {
+    // A store that waits for a lock for as long as that then still has time to say so.
+    let within = within + GRACE;
+    match timeout(within + GRACE, tokio::task::spawn_blocking(move || store.close(within))).await {
+        Ok(Ok(closed)) => closed,
+        Ok(Err(_)) => Err(StoreError::new("panicked while it was closed: records may be lost")),
+        Err(_) => Err(StoreError::new("is still being closed: records may be lost")),
+    }
+}
 
 /// Keeps records for as long as the process lives. Clones are the same store: a node that is built again with
 /// it redials the peers that it knew.
@@ -42,5 +63,9 @@ impl Store for MemoryStore {
 
     fn forget(&mut self, key: &RecordKey) {
         self.lock().remove(key);
+    }
+
+    fn close(self: Box<Self>, _: Duration) -> Result<(), StoreError> {
+        Ok(())
     }
 }

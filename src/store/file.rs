@@ -70,6 +70,9 @@ impl Owned {
             ));
         }
         self.tune(&connection)?;
+        // SQLite opens its log at the first read after the mode was set, and only who has it open removes it when
+        // closing: that must not be a reader, who may not.
+        schema::version(&connection).map_err(failed)?;
         connection.set_db_config(keep_log, false).map_err(failed)?;
         Ok(connection)
     }
@@ -98,6 +101,11 @@ impl Owned {
             _ => "",
         };
         fault(&self.path, format_args!("{what}: {why}{remedy}"))
+    }
+
+    /// What to say when there is no more time to wait for it.
+    pub(super) fn late(&self) -> StoreError {
+        fault(&self.path, "was not written in time")
     }
 
     fn tune(&self, connection: &Connection) -> Result<(), StoreError> {

@@ -27,7 +27,8 @@ pub struct SqliteConfig {
     /// milliseconds. At least 1.
     pub batch_records: usize,
     /// How long a batch waits for another program that has locked the file, such as an operator's shell, before it is
-    /// a fault and put off. Default 5 s; at most 1 min. Closing may take as long.
+    /// a fault and put off. Default 5 s; at most 1 min. Closing may take as long, in a node that shuts down at most a second
+    /// longer than its `drain_timeout`.
     pub busy_timeout: Duration,
 }
 
@@ -105,20 +106,29 @@ impl SqliteStore {
 
     /// Writes what is left, and lets the file go. Dropping the store does the same, and does not say what went wrong.
     ///
+    /// Waits for as long as that takes: for the [`busy_timeout`](SqliteConfig::busy_timeout), and for the disk.
+    ///
     /// # Errors
     ///
     /// Why something could not be written, and how many records are lost with it.
     pub fn close(mut self) -> Result<(), StoreError> {
-        self.end()
+        self.end(None)
     }
 
-    fn end(&mut self) -> Result<(), StoreError> {
+    fn end(&mut self, within: Option<Duration>) -> Result<(), StoreError> {
         let Some(thread) = self.thread.take() else { return Ok(()) };
-        self.desk.close();
+        let ended = self.desk.close(within);
+        let without = |records, why| {
+            Err(StoreError::new(format!("was closed without {records} changed records: {why}")))
+        };
+        if !ended {
+            // Whatever holds it up, the thread goes on alone, and may succeed yet.
+            return without(self.desk.left().0, self.file.late());
+        }
         let joined = thread.join();
-        if let Some((records, why)) = self.desk.left() {
-            let why = why.map_or_else(String::new, |why| format!(": {why}"));
-            return Err(StoreError::new(format!("was closed without {records} changed records{why}")));
+        if let (records @ 1.., why) = self.desk.left() {
+            let why = why.filter(|_| joined.is_ok()).unwrap_or_else(|| StoreError::new("lost its thread"));
+            return without(records, why);
         }
         joined.map_err(|_| StoreError::new("lost what its thread was writing when it failed"))
     }
@@ -143,12 +153,18 @@ impl Store for SqliteStore {
     fn take_fault(&mut self) -> Option<StoreError> {
         self.desk.take_fault()
     }
+
+    /// Waits until all is written, writing has failed, or the time is over. What is still being written then goes on, and
+    /// the file has its owner until it ends.
+    fn close(mut self: Box<Self>, within: Duration) -> Result<(), StoreError> {
+        self.end(Some(within))
+    }
 }
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
         // Nobody is left to be told; whoever wants to know calls `close`.
-        let _ = self.end();
+        let _ = self.end(None);
     }
 }
 

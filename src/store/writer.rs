@@ -31,6 +31,8 @@ pub(super) struct Desk {
 #[derive(Debug, Default)]
 struct State {
     pending: Changes,
+    /// How many more the thread is writing.
+    in_hand: usize,
     /// How many changes were given so far, and how many of those are in the file.
     given: u64,
     written: u64,
@@ -78,16 +80,25 @@ impl Desk {
         self.lock().fault.take()
     }
 
-    /// Tells the thread to write what is left, and end.
-    pub(super) fn close(&self) {
-        self.lock().closing = true;
+    /// Tells the thread to write what is left and end, and waits until it has. Says whether it has `within` that time.
+    pub(super) fn close(&self, within: Option<Duration>) -> bool {
+        let mut state = self.lock();
+        state.closing = true;
         self.work.notify_one();
+        let runs = |state: &mut State| !state.ended;
+        match within {
+            None => self.tried.wait_while(state, runs).unwrap_or_else(PoisonError::into_inner).ended,
+            Some(within) => {
+                let waited = self.tried.wait_timeout_while(state, within, runs);
+                waited.unwrap_or_else(PoisonError::into_inner).0.ended
+            }
+        }
     }
 
-    /// What was left when the thread ended, and why.
-    pub(super) fn left(&self) -> Option<(usize, Option<StoreError>)> {
+    /// How many changes are not written, and why the last attempt failed.
+    pub(super) fn left(&self) -> (usize, Option<StoreError>) {
         let state = self.lock();
-        (!state.pending.is_empty()).then(|| (state.pending.len(), state.last_fault.clone()))
+        (state.pending.len() + state.in_hand, state.last_fault.clone())
     }
 
     /// Waits until there is a reason to write, and takes everything. `None` at the end.
@@ -107,6 +118,7 @@ impl Desk {
         }
         state.flushing = false;
         let changes = std::mem::take(&mut state.pending);
+        state.in_hand = changes.len();
         (!changes.is_empty()).then_some((changes, state.given))
     }
 
@@ -120,13 +132,15 @@ impl Desk {
     }
 
     fn written(&self, through: u64) {
-        self.lock().written = through;
+        let mut state = self.lock();
+        (state.written, state.in_hand) = (through, 0);
         self.tried.notify_all();
     }
 
     /// Takes back what could not be written, except for what is newer. Returns whether to try again.
     fn failed(&self, changes: Changes, why: StoreError) -> bool {
         let mut state = self.lock();
+        state.in_hand = 0;
         for (key, change) in changes {
             state.pending.entry(key).or_insert(change);
         }

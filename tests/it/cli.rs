@@ -205,11 +205,38 @@ async fn a_node_with_a_store_knows_its_peers_and_bans_when_it_comes_back() {
 }
 
 #[tokio::test]
+async fn a_node_whose_store_cannot_be_written_says_what_is_lost_and_fails() {
+    let folder = TempDir::new().unwrap();
+    let (key, store) = (path(&folder, "a"), path(&folder, "peers.db"));
+    let (alice, _) = node(&key, &["--store", &store]).await;
+    alice.signal("TERM");
+    assert_eq!(alice.end().await.code, Some(0));
+    // It can be read, and so the node starts.
+    let operator = rusqlite::Connection::open(&store).unwrap();
+    operator.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let (mut alice, _) = node(&key, &["--store", &store, "--ban", "192.0.2.0/24"]).await;
+    alice.event("banned").await;
+    alice.signal("INT");
+    let ended = alice.end().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let objects: Vec<Value> = ended.stdout.iter().map(|line| object(line)).collect();
+    let lost = "was closed without 1 changed records: ";
+    let told = objects.iter().find(|object| object["event"] == "store_failed" && object["again"] == false);
+    assert!(told.unwrap()["error"].as_str().unwrap().contains(lost), "{ended:?}");
+    let stopped = objects.iter().find(|object| object["event"] == "stopped").unwrap();
+    assert!(stopped["store"].as_str().unwrap().contains(lost), "{ended:?}");
+    let [why] = &ended.stderr[..] else { panic!("{ended:?}") };
+    assert!(why.starts_with("error: the node did not end in order; the peer store was closed"), "{why}");
+    assert!(why.contains(lost) && why.contains("database is locked"), "{why}");
+    drop(operator);
+}
+
+#[tokio::test]
 async fn a_node_with_flags_that_contradict_each_other_does_not_start() {
     let folder = TempDir::new().unwrap();
-    let key = path(&folder, "key");
+    let (key, journal) = (path(&folder, "key"), path(&folder, "journal"));
     let with = |more: &[&str]| -> Vec<String> {
-        let fixed = ["node", "--listen", "127.0.0.1:0", "--key", &key];
+        let fixed = ["node", "--listen", "127.0.0.1:0", "--key", &key, "--journal", &journal];
         fixed.iter().chain(more).map(|part| (*part).to_owned()).collect()
     };
     let enode = format!("enode://{ID}@127.0.0.1:9");
@@ -223,7 +250,7 @@ async fn a_node_with_flags_that_contradict_each_other_does_not_start() {
         let arguments = with(&more);
         refused(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), part).await;
     }
-    assert!(!Path::new(&key).exists());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "neither a key nor a journal is left");
 }
 
 #[tokio::test]

@@ -22,6 +22,15 @@ pub(crate) fn begin(builder: &mut Builder, file: &Path) -> Result<Journal, Failu
     Ok(journal)
 }
 
+/// Removes the journal of a node that was not built, if it was to have one.
+pub(crate) fn discard(journal: Option<Journal>, file: Option<&Path>) {
+    let (Some(journal), Some(file)) = (journal, file) else { return };
+    // Its recorder is gone, so that this waits until nothing is written any more.
+    drop(journal);
+    // What went wrong with the node is told; an empty journal that cannot be removed harms nobody.
+    let _ = std::fs::remove_file(file);
+}
+
 /// Says what became of a journal, or of several in sum.
 pub(crate) fn show(output: &Output, status: &Status) {
     let Status { recorded, missed, shortfall } = status;

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use peerage::address::Endpoint;
@@ -11,11 +11,11 @@ use peerage::event::{DisconnectReason, Event, EventKind};
 use peerage::id::Direction;
 use peerage::peer::PeerUpdate;
 use peerage::reactor::{chat, drive, ping};
-use peerage::router::{Report, RouterHandle};
+use peerage::router::{Builder, Report, RouterHandle};
 use peerage::store::{SqliteConfig, SqliteStore};
 use peerage::transport::DnsResolver;
 use peerage::transport::rlpx::RlpxTransport;
-use peerage::{NodeAddress, Router};
+use peerage::{NodeAddress, NodeKey, Router};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -76,11 +76,13 @@ pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failu
     let updates = builder.updates();
     builder.reactor("peers", show_peers(out, updates));
     let journal = settings.journal.as_deref().map(|file| journal::begin(&mut builder, file)).transpose()?;
-    let router = builder.build().map_err(invalid)?;
-    if is_new {
-        // Only now: a node that cannot start leaves no key behind.
-        key::store(&settings.key, &node_key)?;
-    }
+    let router = match build(builder, is_new.then_some((settings.key.as_path(), &node_key))) {
+        Ok(router) => router,
+        Err(failure) => {
+            journal::discard(journal, settings.journal.as_deref());
+            return Err(failure);
+        }
+    };
 
     let handle = router.handle();
     announce(output, &handle.addresses(), &settings, is_new);
@@ -103,6 +105,13 @@ pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failu
         journal::show(output, &journal.finish());
     }
     farewell(output, &report)
+}
+
+/// Builds the node, and only then writes its new key: a node that cannot start leaves none behind.
+fn build(builder: Builder, new_key: Option<(&Path, &NodeKey)>) -> Result<Router, Failure> {
+    let router = builder.build().map_err(|error| Failure::usage(error.to_string()))?;
+    new_key.map_or(Ok(()), |(file, key)| key::store(file, key))?;
+    Ok(router)
 }
 
 fn announce(output: &Output, addresses: &[NodeAddress], settings: &Settings, is_new: bool) {
@@ -233,7 +242,7 @@ fn farewell(output: &Output, report: &Report) -> Result<(), Failure> {
         &json!({
             "event": "stopped", "connections": report.connections, "drained": report.drained,
             "dropped": report.dropped, "clean": report.clean, "panicked": report.panicked,
-            "unfinished": report.unfinished,
+            "unfinished": report.unfinished, "store": report.store.as_ref().map(ToString::to_string),
         }),
     );
     if report.clean {
@@ -245,7 +254,8 @@ fn farewell(output: &Output, report: &Report) -> Result<(), Failure> {
     };
     let (panicked, unfinished) =
         (named("panicked", &report.panicked), named("not ended in time", &report.unfinished));
-    Err(Failure::failed(format!("the node did not end in order{panicked}{unfinished}")))
+    let store = report.store.as_ref().map(|error| format!("; {error}")).unwrap_or_default();
+    Err(Failure::failed(format!("the node did not end in order{panicked}{unfinished}{store}")))
 }
 
 #[cfg(test)]

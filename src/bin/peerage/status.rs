@@ -75,9 +75,9 @@ pub(crate) fn show_decision(output: &Output, event: &Event) {
             format!("! the peer store has {count} records that cannot be read: {}", printable(&faults.join("; "))),
             &json!({ "event": "store_skipped", "count": count, "faults": faults }),
         ),
-        EventKind::StoreFailed { error } => output.line(
-            format!("! {}; it is tried again", printable(error)),
-            &json!({ "event": "store_failed", "error": error }),
+        EventKind::StoreFailed { error, again } => output.line(
+            format!("! {}{}", printable(error), if *again { "; it is tried again" } else { "" }),
+            &json!({ "event": "store_failed", "error": error, "again": again }),
         ),
         _ => {}
     }

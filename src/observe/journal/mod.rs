@@ -33,7 +33,7 @@ mod writer;
 mod tests;
 
 pub use lines::{JournalError, MAX_LINE_BYTES};
-pub use replay::{Ending, MAX_UNDRAINED, Replay, Step};
+pub use replay::{Ending, MAX_ADDRESSES_PER_PEER, MAX_UNDRAINED, Replay, Step};
 pub use writer::{Journal, JournalRecorder, Limits, Shortfall, Status, create};
 
 use serde::{Deserialize, Serialize};

@@ -13,6 +13,10 @@ use crate::peer::{Answer, InvariantViolation, Op, PeerManager, Record};
 /// Most inputs in a row after which the outputs were not taken to the last: no node leaves so many.
 pub const MAX_UNDRAINED: u32 = 1 << 14;
 
+/// Most addresses per peer of a node whose journal is replayed. The peer manager goes through those of a peer for each one
+/// more: a journal that allows any number could have it busy for hours.
+pub const MAX_ADDRESSES_PER_PEER: usize = 1024;
+
 /// One input of a journal, and what is decided on it now.
 #[derive(Debug, Clone)]
 pub struct Step {
@@ -78,7 +82,8 @@ impl<R: BufRead> Replay<R> {
     ///
     /// # Errors
     ///
-    /// [`JournalError`] if that is no journal, is of another version, or breaks off before its first input.
+    /// [`JournalError`] if that is no journal, is of another version, breaks off before its first input, or is of a node
+    /// that kept more than [`MAX_ADDRESSES_PER_PEER`].
     pub fn open(input: R, start: Instant) -> Result<Self, JournalError> {
         let mut lines = Lines::new(input);
         let header = header(&mut lines)?;
@@ -184,7 +189,14 @@ fn header<R: BufRead>(lines: &mut Lines<R>) -> Result<Header, JournalError> {
             version.peerage_journal
         )));
     }
-    lines.parse()
+    let header: Header = lines.parse()?;
+    let most = header.config.max_addresses_per_peer;
+    if most > MAX_ADDRESSES_PER_PEER {
+        let what =
+            format!("`max_addresses_per_peer` is {most}; at most {MAX_ADDRESSES_PER_PEER} are replayed");
+        return Err(lines.error(what));
+    }
+    Ok(header)
 }
 
 fn record<R: BufRead>(lines: &mut Lines<R>) -> Result<Record, JournalError> {

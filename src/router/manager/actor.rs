@@ -15,17 +15,19 @@ use super::operating::tell_unban;
 use crate::channel::{BehaviourReport, Link};
 use crate::event::{Act, Blame, Closed, DisconnectReason, EventKind, Layer, harmless};
 use crate::id::{ConnId, Direction};
-use crate::peer::{Answer, Op, Output, Store};
+use crate::peer::{Answer, Op, Output, Store, StoreError};
 use crate::router::connection::quitting;
 use crate::router::events::About;
 use crate::router::recording::Recorded;
-use crate::router::{Shared, dialer};
+use crate::router::{Shared, dialer, store};
 
-/// What the actor counts for the report of a shutdown.
-#[derive(Debug, Clone, Copy, Default)]
+/// What the actor notes for the report of a shutdown.
+#[derive(Debug, Clone, Default)]
 pub(in crate::router) struct Tally {
     /// Messages that were lost with the connections that ended in the shutdown.
     pub(in crate::router) lost: u64,
+    /// Why the store could not be closed.
+    pub(in crate::router) store: Option<StoreError>,
 }
 
 pub(in crate::router) struct ManagerActor {
@@ -80,7 +82,12 @@ impl ManagerActor {
             self.on_request(&shared, request);
         }
         self.drain_outputs(&shared);
-        self.tally
+        let Self { store, mut tally, .. } = self;
+        tally.store = store::close(store, shared.config.drain_timeout).await.err();
+        if let Some(error) = &tally.store {
+            store_failed(&shared, error, false);
+        }
+        tally
     }
 
     /// Carries out all that the manager has decided; says when it wants to be asked again.
@@ -119,8 +126,7 @@ impl ManagerActor {
             }
         }
         if let Some(error) = self.store.take_fault() {
-            let error = error.to_string();
-            shared.events.emit(About::default(), EventKind::StoreFailed { error });
+            store_failed(shared, &error, true);
         }
     }
 
@@ -241,6 +247,11 @@ impl ManagerActor {
 /// The end of a connection whose peer has a better one.
 fn replaced() -> Closed {
     Closed::local(Layer::PeerManager, Blame::Nobody, DisconnectReason::AlreadyConnected, "replaced")
+}
+
+fn store_failed(shared: &Shared, error: &StoreError, again: bool) {
+    let error = error.to_string();
+    shared.events.emit(About::default(), EventKind::StoreFailed { error, again });
 }
 
 fn about(link: &Link) -> About {

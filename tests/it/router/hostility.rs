@@ -161,6 +161,10 @@ impl Store for Broken {
     }
 
     fn forget(&mut self, _: &RecordKey) {}
+
+    fn close(self: Box<Self>, _: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 async fn a_store_that_panics_ends_the_node_and_says_so<W: Wire>(net: Net<W>) {

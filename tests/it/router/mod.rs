@@ -15,4 +15,5 @@ mod pressure;
 mod reactors;
 mod shutdown;
 mod simultaneous;
+mod storing;
 mod traces;

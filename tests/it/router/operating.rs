@@ -314,7 +314,7 @@ async fn praise_and_latency_make_a_better_peer_and_late_words_do_not<W: Wire>(ne
     assert_eq!(grade(&node, id(2)).await, 0);
     let gone = ConnId::new(conn.as_u64() + 100);
     sender.praise(id(2), gone, GoodAct::Helpful, 100).unwrap();
-    sender.measured(id(2), gone, Duration::ZERO).unwrap();
+    sender.measure(id(2), gone, Duration::ZERO).unwrap();
     sender.praise(id(3), conn, GoodAct::Helpful, 100).unwrap();
     reports_pass(&node, 3).await;
     assert_eq!(grade(&node, id(2)).await, 0, "late, late, and about somebody else");
@@ -322,7 +322,7 @@ async fn praise_and_latency_make_a_better_peer_and_late_words_do_not<W: Wire>(ne
     sender.praise(id(2), conn, GoodAct::Served, 10).unwrap();
     reports_pass(&node, 1).await;
     assert_eq!(grade(&node, id(2)).await, 1);
-    sender.measured(id(2), conn, Duration::from_millis(100)).unwrap();
+    sender.measure(id(2), conn, Duration::from_millis(100)).unwrap();
     reports_pass(&node, 1).await;
     assert_eq!(grade(&node, id(2)).await, 3);
     assert_eq!(node.handle.misbehaviour(), []);
@@ -450,6 +450,10 @@ impl Store for Worn {
     fn take_fault(&mut self) -> Option<StoreError> {
         self.faulty.swap(false, SeqCst).then(|| StoreError::new("cannot write: the disk is full"))
     }
+
+    fn close(self: Box<Self>, _: Duration) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 #[test]
@@ -463,8 +467,7 @@ fn what_is_wrong_with_the_store_is_told() {
         let faults = vec!["row 7: no address".to_owned(), "row 9: no identity".to_owned()];
         let skipped = EventKind::StoreSkipped { count: 2, faults };
         assert_eq!(node.log.count(|kind| *kind == skipped), 1);
-        let failed =
-            |kind: &EventKind| matches!(kind, EventKind::StoreFailed { error } if error.contains("full"));
+        let failed = |kind: &EventKind| matches!(kind, EventKind::StoreFailed { error, again: true } if error.contains("full"));
         assert_eq!(node.log.count(failed), 0);
         node.handle.ban(BanTarget::Peer(id(2)), None, "").await.unwrap();
         node.log.wait(|events| events.iter().any(|event| failed(&event.kind)).then_some(())).await;

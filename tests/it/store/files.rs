@@ -1,6 +1,7 @@
 //! Opening: who may, what is made, what is refused and how that reads, and older versions.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use peerage::peer::{Record, Store};
@@ -246,4 +247,30 @@ async fn a_node_that_is_built_with_a_store_writes_what_it_learns() {
     let held = held(&mut open(&path));
     let Some(Record::Peer(peer)) = held.get(&record(1, 0).key()) else { panic!("not stored: {held:?}") };
     assert_eq!(peer.addresses[0].address, NodeAddress::memory(id(1)));
+}
+
+/// What stands in a store's directory.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn a_closed_store_is_one_file_and_its_lock_whether_or_not_anything_was_written() {
+    for (read, written) in [(false, 0), (true, 0), (false, 12), (true, 12)] {
+        let (directory, path) = place();
+        // New, and known.
+        for round in 0..2 {
+            let mut store = open(&path);
+            if read {
+                store.load().unwrap();
+            }
+            (0..written).for_each(|key| store.persist(record(key, 1)));
+            store.close().unwrap();
+            let case = format!("round {round}, read {read}, written {written}");
+            assert_eq!(names(directory.path()), ["peers.db", "peers.db-lock"], "{case}");
+        }
+    }
 }

@@ -106,6 +106,36 @@ fn closing_says_what_is_lost() {
 }
 
 #[test]
+fn closing_within_a_time_ends_while_another_program_holds_the_file_and_what_is_given_is_written_after_it() {
+    let (_directory, path) = place();
+    let config = SqliteConfig { busy_timeout: Duration::from_secs(60), ..lazy() };
+    let mut store: Box<dyn Store> = Box::new(SqliteStore::open(&path, config).unwrap());
+    let operator = Connection::open(&path).unwrap();
+    operator.execute_batch("BEGIN IMMEDIATE").unwrap();
+    (0..3).for_each(|key| store.persist(record(key, 1)));
+    let why = store.close(Duration::from_millis(1)).unwrap_err().to_string();
+    let path_shown = path.display();
+    assert_eq!(
+        why,
+        format!(
+            "the peer store was closed without 3 changed records: the peer store `{path_shown}` was not written in time"
+        )
+    );
+    // Nothing was given up: its thread goes on.
+    operator.execute_batch("COMMIT").unwrap();
+    wait_for(&path, 3_03_00);
+}
+
+#[test]
+fn closing_within_a_time_writes_what_is_left_and_lets_the_file_go() {
+    let (_directory, path) = place();
+    let mut store: Box<dyn Store> = Box::new(open(&path));
+    store.persist(record(0, 1));
+    store.close(Duration::from_secs(60)).unwrap();
+    assert_eq!(held(&mut open(&path)), model([record(0, 1)]));
+}
+
+#[test]
 fn flushing_a_store_with_nothing_to_write_ends() {
     let (_directory, path) = place();
     let store = open(&path);

@@ -124,6 +124,21 @@ fn a_journal_that_would_take_ever_more_memory_is_refused() {
     let _ = replay(&late);
 }
 
+#[test]
+fn a_journal_that_would_take_ever_more_time_is_refused() {
+    let text = sample();
+    let with = |most: usize| {
+        let field = |most| format!(r#""max_addresses_per_peer":{most}"#);
+        with_line(&text, 1, |line| {
+            assert!(line.contains(&field(4)), "{line}");
+            line.replace(&field(4), &field(most))
+        })
+    };
+    assert!(replay(&with(MAX_ADDRESSES_PER_PEER)).is_ok());
+    let expected = "line 1: `max_addresses_per_peer` is 1025; at most 1024 are replayed";
+    assert_eq!(refusal(&with(MAX_ADDRESSES_PER_PEER + 1)), expected);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
