@@ -321,6 +321,10 @@ impl PeerManager {
         let peer = self.peers.get_mut(key)?;
         let old = Keys::of(key, peer);
         let answer = change(peer);
+        if let Some(live) = peer.live_mut() {
+            // Its youth may have ended while it was claimed or protected, and no index held it.
+            live.young_until = live.young_until.filter(|until| *until > self.now);
+        }
         let new = Keys::of(key, peer);
         self.index.change(&old, &new);
         self.release_groups(&old);

@@ -192,7 +192,7 @@ impl Machine {
         self.check_records(model, now);
         check_told(model, &self.manager);
         check_awake(model, &self.manager, now);
-        check_reasons(model, &self.manager, now);
+        check_reasons(model, &self.manager);
     }
 
     /// Law 6, on what is dispensed; and nothing is dispensed twice.

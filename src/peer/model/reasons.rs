@@ -1,7 +1,5 @@
 //! Whether what the machine says of its reasons is so.
 
-use std::time::Instant;
-
 use super::worlds::{IDENTITIES, identity};
 use super::{Model, compare::bans};
 use crate::event::{Because, Rule};
@@ -14,13 +12,15 @@ use crate::peer::{BanTarget, PeerManager, Status};
 /// # Panics
 ///
 /// At the first reason that is not so.
-pub(super) fn check_reasons(model: &Model, manager: &PeerManager, now: Instant) {
+pub(super) fn check_reasons(model: &Model, manager: &PeerManager) {
+    // A question is answered as of the latest input; a drain is none.
+    let now = manager.why_not_dialling().at;
     let mut ahead = manager.clone();
     let next = ahead.try_dial_next(now).map(|dial| dial.address.id());
     let banned: Vec<BanTarget> = bans(manager).into_iter().map(|ban| ban.target).collect();
     for id in (0..IDENTITIES).map(identity) {
         let because = manager.why(&id);
-        check_words(&because, now);
+        check_words(&because);
         if because.rule == Rule::NextInLine {
             assert_eq!(next, Some(id), "{id:?} is said to be next");
         }
@@ -33,7 +33,7 @@ pub(super) fn check_reasons(model: &Model, manager: &PeerManager, now: Instant) 
         }
     }
     let because = manager.why_not_dialling();
-    check_words(&because, now);
+    check_words(&because);
     let promised = because.rule == Rule::NextInLine;
     assert!(!promised || next.is_some(), "somebody is said to be dialled next, and nobody is");
     // Whoever could not be dialled is out of the line now.
@@ -66,9 +66,9 @@ fn check_state(id: &NodeId, because: &Because, status: Option<&Status>) {
     }
 }
 
-fn check_words(because: &Because, now: Instant) {
+fn check_words(because: &Because) {
     let words = because.to_string();
     let whole = !words.is_empty() && !words.contains(['{', '}']) && !words.contains("some ");
     assert!(whole, "a number is missing: {words}");
-    assert!(because.until.is_none_or(|until| until >= now), "that was over already: {words}");
+    assert!(because.until.is_none_or(|until| until >= because.at), "that was over already: {words}");
 }

@@ -297,3 +297,15 @@ fn a_claimed_peer_that_was_ordered_out_before_it_became_protected_goes_all_the_s
     assert_eq!(bench.carry_out().why, EvictReason::Errored);
     assert_eq!(bench.evict(), None);
 }
+
+#[test]
+fn a_youth_that_ended_under_protection_is_over_when_the_protection_is() {
+    let (persistent, upgrade_min_age) = ([id(1)].into(), ms(600));
+    let mut bench = Bench::new(Config { persistent, upgrade_min_age, upgrade_slots: 1, ..ranked(1) });
+    bench.up_to(id(1));
+    bench.know(&[id(2)]);
+    bench.advance(ms(600));
+    bench.member(PeerSet::Persistent, id(1), false);
+    assert_eq!(bench.wakeup(), Some((ms(0), WakeReason::Dial)), "peer 1 is old enough");
+    bench.dial_to(id(2));
+}

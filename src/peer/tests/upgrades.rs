@@ -145,6 +145,23 @@ fn a_young_connection_is_spared_until_its_age_and_the_wake_up_says_when() {
 }
 
 #[test]
+fn a_youth_that_ended_under_a_claim_is_over_when_the_claim_is() {
+    let peer = greater(0);
+    let mut bench = Bench::new(Config { upgrade_min_age: ms(600), ..ranked(1, 1) });
+    bench.accept(lesser(0)).unwrap();
+    bench.know(&[peer]);
+    bench.connect_to(peer);
+    bench.advance(ms(600));
+    bench.know(&[id(8), id(9)]);
+    let dial = bench.dial_to(id(9));
+    bench.accept(peer).expect("a replacement inherits the slot, and the claim on it");
+    bench.advance(ms(600));
+    assert_eq!(bench.dial_failed(dial, &refused()), Report::Applied);
+    assert_eq!(bench.wakeup(), Some((ms(0), WakeReason::Dial)), "the heir is old enough");
+    bench.dial_to(id(8));
+}
+
+#[test]
 fn upgrades_are_limited_in_rate() {
     let (mut bench, _) = connected(Config { upgrade_interval: ms(900), ..ranked(2, 2) }, &[1, 2]);
     bench.know(&[id(3), id(4)]);
