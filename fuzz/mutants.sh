@@ -100,7 +100,7 @@ mutant ban-not-released         bans.rs      '        self.lift_blocker(Blocker:
         true'
 mutant protected-claimed-goes   dialing.rs   'if victim.roles.protected {' 'if false {'
 mutant young-not-spared         accepting.rs '(!min_age.is_zero()).then(|| later(now, min_age))' 'None'
-mutant youth-under-protection  manager.rs   'live.young_until.filter(|until| *until > self.now)' 'live.young_until'
+mutant youth-under-protection   manager.rs   'live.young_until.filter(|until| *until > self.now)' 'live.young_until'
 mutant seed-takes-a-place       seating.rs   'if newcomer.seed || !self' 'if !self'
 # Directions and order.
 mutant lesser-identity-wins     accepting.rs 'Direction::Outbound => self.config.self_id > *id,' 'Direction::Outbound => self.config.self_id < *id,'
