@@ -123,6 +123,7 @@
 //! | L3 | [`transport`], [`channel`] |
 //! | L4 | [`router`] |
 //! | L5 | [`reactor`], [`observe`], `store` (feature `sqlite`) |
+//! | L6 | `sim` (feature `sim`) |
 //!
 //! # What is not provided
 //!
@@ -146,6 +147,8 @@ pub mod observe;
 pub mod reactor;
 #[cfg(feature = "net")]
 pub mod router;
+#[cfg(feature = "sim")]
+pub mod sim;
 #[cfg(feature = "sqlite")]
 pub mod store;
 #[cfg(feature = "net")]

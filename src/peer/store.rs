@@ -30,9 +30,14 @@ pub trait Store: Send + 'static {
         None
     }
 
+    /// Whether [`close`](Self::close) waits for nothing, so that it needs no thread of its own. Default no.
+    fn closes_at_once(&self) -> bool {
+        false
+    }
+
     /// Writes out what is left and lets go of the store, and takes no longer than `within`, or not much longer.
     ///
-    /// The last call, for a thread that may wait. The router makes it when its node shuts down.
+    /// The last call, for a thread that may wait unless it [needs none](Self::closes_at_once). The router makes it when its node shuts down.
     ///
     /// # Errors
     ///

@@ -92,6 +92,7 @@ pub struct Builder {
     id: NodeId,
     config: RouterConfig,
     seed: Option<u64>,
+    wall: Option<WallTime>,
     local_only: bool,
     inbounds: Vec<Arc<dyn Inbound>>,
     transports: Vec<Box<dyn AnyTransport>>,
@@ -133,6 +134,7 @@ impl Builder {
             id,
             config: RouterConfig::new(id),
             seed: None,
+            wall: None,
             local_only: false,
             inbounds: Vec::new(),
             transports: Vec::new(),
@@ -160,6 +162,13 @@ impl Builder {
     /// Fixes the seed of the peer manager's choices. Without it the system gives one.
     pub fn seed(&mut self, seed: u64) -> &mut Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// Fixes what the wall's clock says when the node is built, by which records of times are written and read. Without it
+    /// the system says.
+    pub fn wall_time(&mut self, wall: WallTime) -> &mut Self {
+        self.wall = Some(wall);
         self
     }
 
@@ -305,7 +314,8 @@ impl Builder {
         let mut peers = self.config.peers.clone();
         peers.self_id = self.id;
         let loaded = self.store.load()?;
-        let mut manager = Recorded::new((peers, seed), (now, wall_clock()), loaded.records, self.recorder)?;
+        let wall = self.wall.unwrap_or_else(wall_clock);
+        let mut manager = Recorded::new((peers, seed), (now, wall), loaded.records, self.recorder)?;
         for (target, length, why) in self.bans {
             let op = Op::Ban { target, length, why: why.into() };
             if let Answer::Ban(Err(error)) = manager.apply(op, now) {

@@ -11,12 +11,15 @@ use crate::peer::{Loaded, Record, RecordKey, Store, StoreError};
 /// How much longer than it is told a store may take to be closed, before nobody waits for it any more.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Closes a store on a thread that may wait: some `within`, and twice [`GRACE`] at most.
+/// Closes a store, on a thread that may wait unless it needs none: some `within`, and twice [`GRACE`] at most.
 #[allow(
     clippy::disallowed_methods,
     reason = "the last that a node does: nothing comes before or after it by chance"
 )]
 pub(super) async fn close(store: Box<dyn Store>, within: Duration) -> Result<(), StoreError> {
+    if store.closes_at_once() {
+        return store.close(within);
+    }
     // A store that waits for a lock for as long as that then still has time to say so.
     let within = within + GRACE;
     match timeout(within + GRACE, tokio::task::spawn_blocking(move || store.close(within))).await {
@@ -63,6 +66,10 @@ impl Store for MemoryStore {
 
     fn forget(&mut self, key: &RecordKey) {
         self.lock().remove(key);
+    }
+
+    fn closes_at_once(&self) -> bool {
+        true
     }
 
     fn close(self: Box<Self>, _: Duration) -> Result<(), StoreError> {

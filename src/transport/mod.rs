@@ -16,11 +16,15 @@
 //! What this module does not do: it sets no deadline on a handshake (whoever calls does, over all of it),
 //! decides about no peer, and queues nothing but the bytes of one batch.
 
+mod bytes;
+pub mod link;
 pub mod memory;
+pub mod plain;
 mod resolver;
 pub mod rlpx;
 mod session;
 
+pub use self::bytes::{ByteStream, ByteTransport};
 pub use crate::message::AgreedChannel;
 pub use resolver::DnsResolver;
 

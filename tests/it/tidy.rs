@@ -55,7 +55,7 @@ const NEIGHBOURS: &[(&str, &str)] = &[("address", "id")];
 const ROOT_MACROS: &[(&str, &str)] = &[("protocol", "message")];
 
 /// The transports: modules below `transport` that must not know of each other.
-const TRANSPORTS: &[&str] = &["memory", "rlpx", "tcp", "quic", "mconn"];
+const TRANSPORTS: &[&str] = &["memory", "plain", "rlpx", "tcp", "quic", "mconn"];
 
 /// Files that may use `HashMap` and `HashSet`, each with the reason why its order reaches no output.
 const HASHED: &[(&str, &str)] = &[];

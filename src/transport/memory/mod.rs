@@ -30,15 +30,13 @@
 //! as written when it should have been woken, by at most those 2 ms. (At once is at the same instant: where the clock
 //! is not paused that is its first write alone, and a buffer should hold what leaves in 2 ms.)
 //!
-//! Not modelled: loss, reordering, jitter, congestion, the cost of headers and acknowledgements, lines that differ
+//! Not modelled: loss, reordering, congestion, the cost of headers and acknowledgements, lines that differ
 //! between nodes or directions, or that several connections share.
 
-mod codec;
-mod link;
 mod pipe;
 mod stream;
 
-pub use link::{LinkConfig, LinkConfigError};
+pub use super::link::PIPE_BYTES;
 pub use stream::MemoryStream;
 
 use std::collections::BTreeMap;
@@ -49,16 +47,13 @@ use tokio::io::ReadHalf;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use self::codec::{PlainDecoder, PlainEncoder};
 use self::pipe::PipeWriter;
-use super::session::{Ends, Input, Output, SessionConnection, establish};
+use super::link::LinkConfig;
+use super::session::{Ends, Input, Output, PlainDecoder, PlainEncoder, SessionConnection, establish};
 use super::{AcceptError, Handshake, Incoming, Target, Transport, wrong_endpoint};
 use crate::address::Endpoint;
 use crate::event::{Blame, Closed, DisconnectReason, Layer, Stage};
 use crate::id::{NodeId, Protocol};
-
-/// Capacity of each direction of a connection without a link, in bytes.
-pub const PIPE_BYTES: usize = 64 * 1024;
 
 /// How many connections wait to be accepted before the next is refused.
 pub const BACKLOG: usize = 128;

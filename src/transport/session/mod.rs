@@ -6,10 +6,12 @@
 
 mod establish;
 mod halves;
+mod plain;
 mod stream;
 
 pub(super) use establish::{Ends, establish};
 pub(super) use halves::SessionConnection;
+pub(super) use plain::{PlainDecoder, PlainEncoder};
 pub(super) use stream::{Input, Output, stream_broke};
 
 use bytes::{Bytes, BytesMut};

@@ -6,7 +6,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use peerage::channel::{Channel, Recipients};
 use peerage::event::Event;
-use peerage::transport::memory::{LinkConfig, MemoryNetwork};
+use peerage::transport::link::LinkConfig;
+use peerage::transport::memory::MemoryNetwork;
 use tokio::time::Instant;
 
 use super::kit::{Memory, Net, paused};

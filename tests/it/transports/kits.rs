@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use peerage::address::Endpoint;
 use peerage::transport::Transport;
-use peerage::transport::memory::{LinkConfig, MemoryNetwork, MemoryStream, MemoryTransport};
+use peerage::transport::link::LinkConfig;
+use peerage::transport::memory::{MemoryNetwork, MemoryStream, MemoryTransport};
 use peerage::transport::rlpx::RlpxTransport;
 use peerage::{NodeId, NodeKey};
 use tokio::net::{TcpListener, TcpStream};

@@ -2,9 +2,9 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::{Decode, Encode};
 use crate::event::{Blame, Closed, DisconnectReason, Layer};
 use crate::message::MAX_PAYLOAD_BYTES;
-use crate::transport::session::{Decode, Encode};
 
 /// Length prefix and message id.
 const HEADER_BYTES: usize = 5;

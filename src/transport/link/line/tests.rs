@@ -8,7 +8,7 @@ const MS: Duration = Duration::from_millis(1);
 const NS: Duration = Duration::from_nanos(1);
 
 fn line(latency: Duration, rate: Option<u64>, buffer: usize) -> Line {
-    Line::new(LinkConfig::new(latency, rate, buffer).unwrap())
+    Line::new(LinkConfig::new(latency, rate, buffer).unwrap(), 0)
 }
 
 fn write(line: &mut Line, now: Instant, count: usize) -> usize {
@@ -24,7 +24,7 @@ fn read(line: &mut Line, now: Instant) -> Option<usize> {
     let mut into = ReadBuf::new(&mut bytes);
     match line.read(now, &mut into) {
         Turn::Wait(_) => Some(0),
-        Turn::Done(()) => Some(into.filled().len()).filter(|count| *count > 0),
+        Turn::Done(read) => Some(read.map(|()| into.filled().len()).unwrap()).filter(|count| *count > 0),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::PIPE_BYTES;
+/// What a pipe holds that takes no time, and a line with a rate beyond what is on it, in bytes.
+pub const PIPE_BYTES: usize = 64 * 1024;
 
 /// The coarseness of tokio's timer, twice: a wait ends up to one millisecond late for the rounding of its deadline, and
 /// up to one more where the clock itself stands between two milliseconds.
@@ -22,6 +23,7 @@ pub struct LinkConfig {
     bytes_per_second: Option<u64>,
     buffer_bytes: usize,
     window_bytes: usize,
+    jitter: Duration,
 }
 
 /// Why a [`LinkConfig`] is refused. Names the field.
@@ -57,7 +59,7 @@ pub enum LinkConfigError {
 }
 
 impl LinkConfig {
-    /// The longest latency.
+    /// The longest latency, and the greatest jitter.
     pub const MAX_LATENCY: Duration = Duration::from_secs(60);
     /// The highest rate, in bytes per second: 1 Tbit/s.
     pub const MAX_BYTES_PER_SECOND: u64 = 125_000_000_000;
@@ -85,7 +87,28 @@ impl LinkConfig {
         }
         check("buffer_bytes", buffer_bytes as u64, Self::MAX_BUFFER_BYTES as u64)?;
         let window_bytes = window(latency, bytes_per_second)?;
-        Ok(Self { latency, bytes_per_second, buffer_bytes, window_bytes })
+        Ok(Self { latency, bytes_per_second, buffer_bytes, window_bytes, jitter: Duration::ZERO })
+    }
+
+    /// Lets bytes be on their way for up to `most` longer than the latency: whatever leaves after a pause is late by a
+    /// time that is drawn for it, each as likely as another, but never overtakes what left before. While a line with a
+    /// rate is busy it stays as late as it was.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkConfigError`] if it exceeds [`Self::MAX_LATENCY`], or the window that the line then needs is too large.
+    pub fn with_jitter(self, most: Duration) -> Result<Self, LinkConfigError> {
+        if most > Self::MAX_LATENCY {
+            return Err(LinkConfigError::TooLong { field: "jitter" });
+        }
+        let window_bytes = window(self.latency + most, self.bytes_per_second)?;
+        Ok(Self { jitter: most, window_bytes, ..self })
+    }
+
+    /// How much longer than the latency bytes may be on their way.
+    #[must_use]
+    pub fn jitter(&self) -> Duration {
+        self.jitter
     }
 
     /// From a byte's leaving to its arrival.

@@ -3,7 +3,8 @@
 //! Bytes are numbered from the first that is written. Between two calls nothing happens that is not known
 //! beforehand, so the line keeps no events, but runs: bytes that leave without a pause from an instant on. When a
 //! byte of a run leaves follows from the run's start by one multiplication, exactly; nothing is added up, so nothing
-//! drifts, and instants are rounded up, so no byte is early.
+//! drifts, and instants are rounded up, so no byte is early. With jitter each run is late by a time of its own, and no
+//! run overtakes the one before it.
 //!
 //! ```text
 //! 0 ....... read ............ arrived ........ departed ........ scheduled ........ written
@@ -22,8 +23,8 @@ use std::time::Duration;
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
-use super::super::PIPE_BYTES;
-use super::config::{GRANULARITY, LinkConfig};
+use super::config::{GRANULARITY, LinkConfig, PIPE_BYTES};
+use super::jitter::Jitter;
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
@@ -45,6 +46,13 @@ pub(super) struct Line {
     ended: Option<Instant>,
     /// When the reader went away.
     abandoned: Option<Instant>,
+    jitter: Jitter,
+    /// Since when nothing arrives.
+    held: Option<Instant>,
+    /// Whether the writer learns nothing of the reader: the way back is held.
+    deaf: bool,
+    /// Whether the connection was reset.
+    reset: bool,
 }
 
 /// What a half is told.
@@ -63,6 +71,8 @@ struct Run {
     count: u64,
     start: Instant,
     rate: Option<u64>,
+    /// How much longer than the latency its bytes are on their way.
+    late: Duration,
 }
 
 /// A writer that waits for room, which comes at `due`.
@@ -73,7 +83,8 @@ struct Wait {
 }
 
 impl Line {
-    pub(super) fn new(config: LinkConfig) -> Self {
+    /// `seed` fixes the jitter.
+    pub(super) fn new(config: LinkConfig, seed: u64) -> Self {
         Self {
             config,
             bytes: VecDeque::new(),
@@ -85,12 +96,41 @@ impl Line {
             wait: None,
             ended: None,
             abandoned: None,
+            jitter: Jitter::new(config.jitter(), seed),
+            held: None,
+            deaf: false,
+            reset: false,
         }
+    }
+
+    /// Lets nothing arrive any more, until [`release`](Self::release). What is written waits as on a line that is cut: it
+    /// is not lost, since whoever carries a byte stream sends again what was lost below it.
+    pub(super) fn hold(&mut self, now: Instant) {
+        self.held.get_or_insert(now);
+    }
+
+    /// Lets all arrive that is due. The reader asks again after it.
+    pub(super) fn release(&mut self) {
+        self.held = None;
+    }
+
+    /// Has the writer learn nothing of the reader's end, or learn it again.
+    pub(super) fn set_deaf(&mut self, deaf: bool) {
+        self.deaf = deaf;
+    }
+
+    /// Breaks the connection, for both of its ends at once. What is on its way is lost.
+    pub(super) fn reset(&mut self) {
+        self.reset = true;
+        self.bytes = VecDeque::new();
     }
 
     /// Takes as many of `bytes` as the buffer has room for: how many.
     pub(super) fn write(&mut self, now: Instant, bytes: &[u8]) -> Turn<io::Result<usize>> {
-        let broken = self.abandoned.map(|at| at + self.config.latency());
+        if self.reset {
+            return Turn::Done(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        let broken = self.abandoned.filter(|_| !self.deaf).map(|at| at + self.config.latency());
         if self.ended.is_some() || broken.is_some_and(|at| at <= now) {
             return Turn::Done(Err(io::ErrorKind::BrokenPipe.into()));
         }
@@ -117,7 +157,10 @@ impl Line {
     }
 
     /// Puts what has arrived into `into`; nothing, if it has room, is the end.
-    pub(super) fn read(&mut self, now: Instant, into: &mut ReadBuf<'_>) -> Turn<()> {
+    pub(super) fn read(&mut self, now: Instant, into: &mut ReadBuf<'_>) -> Turn<io::Result<()>> {
+        if self.reset {
+            return Turn::Done(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         let (room, unread) = (into.remaining(), self.read);
         while let count @ 1.. = capped(self.arrived(now)).min(into.remaining()) {
             self.take(count, into);
@@ -128,7 +171,7 @@ impl Line {
         if room > 0 && self.read == unread && next.is_none_or(|due| now < due) {
             return Turn::Wait(next);
         }
-        Turn::Done(())
+        Turn::Done(Ok(()))
     }
 
     /// Says that nothing more is read. What was written is lost, and a latency from now the writer learns of it.
@@ -152,18 +195,20 @@ impl Line {
 
     /// How many bytes have arrived and are unread, as far as they are of one run.
     fn arrived(&self, now: Instant) -> u64 {
-        let run = self.next_run();
-        run.map_or(0, |run| (run.first + run.passed(now, self.config.latency())).saturating_sub(self.read))
+        let now = self.held.map_or(now, |held| held.min(now));
+        let arrived = |run: &Run| run.first + run.passed(now, self.config.latency() + run.late);
+        self.next_run().map_or(0, |run| arrived(run).saturating_sub(self.read))
     }
 
     /// When the next byte arrives, or the end; `None` if it is not known yet.
     fn next_arrival(&self) -> Option<Instant> {
         let departure = match self.next_run() {
-            Some(run) => run.departure(self.read),
+            Some(run) => run.departure(self.read) + run.late,
             // Whatever was written has arrived and was read.
             None => self.ended?,
         };
-        Some(departure + self.config.latency())
+        let due = departure + self.config.latency();
+        self.held.is_none_or(|held| due <= held).then_some(due)
     }
 
     /// The run of the next byte to be read.
@@ -198,7 +243,12 @@ impl Line {
             Some(run) => run.count += count,
             None => {
                 let rate = self.config.bytes_per_second();
-                self.runs.push_back(Run { first: self.scheduled, count, start: at, rate });
+                let mut run = Run { first: self.scheduled, count, start: at, rate, late: self.jitter.draw() };
+                if let Some(before) = self.runs.back() {
+                    let arrived = before.departure(before.end() - 1) + before.late;
+                    run.late = run.late.max(arrived.saturating_duration_since(run.departure(self.scheduled)));
+                }
+                self.runs.push_back(run);
             }
         }
         self.scheduled += count;

@@ -1,0 +1,65 @@
+//! Whole networks in one process, on virtual time.
+//!
+//! A [`SimNet`] runs nodes as they are in production: the same router, peer manager, queues and reactors, over links whose
+//! latency, rate and faults are simulated. Time is virtual: an hour of a quiet network takes as long as its work does. All
+//! that is drawn follows from one seed, so the same seed gives the same run, to the byte, and a failure is there again
+//! when it is looked at.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use peerage::sim::{Depth, SimNet, Topology};
+//! # use peerage::channel::Channel;
+//! # peerage::protocol! {
+//! #     pub enum Echo: "echo" / 1, max 4096 { 0 = Say { text: String } }
+//! # }
+//! # async fn echo(mut channel: Channel<Echo>) { while channel.recv().await.is_some() {} }
+//!
+//! let mut net = SimNet::new(7, Depth::Plain)?;
+//! let nodes = net.add_many(5, |node| {
+//!     let channel = node.builder().channel::<Echo>()?;
+//!     node.builder().reactor("echo", echo(channel));
+//!     Ok(())
+//! });
+//! net.tie_all(&nodes, Topology::Ring);
+//! net.start_all()?;
+//! net.run_until(SimNet::is_connected, Duration::from_secs(5))?;
+//!
+//! net.partition("ocean", &[&nodes[..2], &nodes[2..]]);
+//! net.run_until(|net| !net.is_connected(), Duration::from_secs(120))?;
+//! net.heal("ocean");
+//! net.run_until(SimNet::is_connected, Duration::from_secs(120))?;
+//! # Ok::<(), peerage::sim::SimError>(())
+//! ```
+//!
+//! # What makes a run repeat
+//!
+//! A reactor repeats if it takes time from tokio's clock and draws from [`Setup::seed`] alone, has no tasks on other
+//! threads, and iterates over nothing whose order is random.
+
+mod cuts;
+mod events;
+mod fabric;
+mod lines;
+mod net;
+mod node;
+mod seed;
+mod topology;
+mod trace;
+mod wire;
+
+pub use fabric::Opening;
+pub use lines::Line;
+pub use net::{SimError, SimNet};
+pub use node::{Node, Place, Setup};
+pub use topology::Topology;
+pub use trace::Record;
+
+/// How much of a node is under a simulation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Depth {
+    /// All but cryptography and compression: for large networks.
+    Plain,
+    /// RLPx as over TCP: handshake, encryption, frames. Its randomness follows from the seed.
+    Rlpx,
+}

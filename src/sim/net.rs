@@ -1,0 +1,518 @@
+//! A network of whole nodes on virtual time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::time::sleep;
+
+use super::fabric::{Fabric, Opening};
+use super::lines::{HostId, Line};
+use super::node::{Declare, Host, Node, Place, Running, Setup};
+use super::seed::derive;
+use super::trace::{Keep, Record};
+use super::{Depth, Topology};
+use crate::address::NodeAddress;
+use crate::id::{NodeId, NodeKey};
+use crate::router::{BuildError, Report, RouterHandle};
+use crate::transport::link::LinkConfigError;
+
+/// How often [`SimNet::run_until`] looks at its condition, in virtual time.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How many records are kept, if nobody says how many.
+const KEPT: usize = 4096;
+
+/// Why a simulated network does not do what it was told.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SimError {
+    /// A node cannot be built as declared.
+    #[error("{node}: {error}")]
+    Build {
+        /// The node.
+        node: Node,
+        /// What is wrong.
+        error: BuildError,
+    },
+    /// Two nodes cannot have one address.
+    #[error("the address {0} is taken")]
+    AddressTaken(IpAddr),
+    /// No connection can have such a line.
+    #[error("line: {0}")]
+    Line(#[from] LinkConfigError),
+    /// The system gave no runtime.
+    #[error("cannot start a runtime: {0}")]
+    Runtime(#[from] std::io::Error),
+    /// What was waited for did not come.
+    #[error("after {waited:?} of virtual time the condition did not hold")]
+    Deadline {
+        /// How long it was waited for.
+        waited: Duration,
+    },
+}
+
+/// A network of whole nodes in one process, on virtual time. See the [module](super).
+pub struct SimNet {
+    seed: u64,
+    depth: Depth,
+    // Before the runtime, whose tasks hold it too.
+    fabric: Arc<Fabric>,
+    hosts: Vec<Host>,
+    by_id: BTreeMap<NodeId, Node>,
+    runtime: Runtime,
+}
+
+impl fmt::Debug for SimNet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimNet")
+            .field("seed", &self.seed)
+            .field("depth", &self.depth)
+            .field("nodes", &self.hosts.len())
+            .field("elapsed", &self.elapsed())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a network is made with.
+impl SimNet {
+    /// Makes a network without nodes. Everything that is drawn in it follows from `seed`.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::Runtime`] if the system gives no runtime.
+    pub fn new(seed: u64, depth: Depth) -> Result<Self, SimError> {
+        Self::keeping(seed, depth, Keep::Last(KEPT))
+    }
+
+    pub(super) fn keeping(seed: u64, depth: Depth, keep: Keep) -> Result<Self, SimError> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+        let fabric = {
+            let _time = runtime.enter();
+            Arc::new(Fabric::new(seed, keep))
+        };
+        Ok(Self { seed, depth, fabric, hosts: Vec::new(), by_id: BTreeMap::new(), runtime })
+    }
+
+    /// The seed.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Adds a node, which is not started yet. `declare` is called at each of its starts, with a builder that has all but
+    /// channels, reactors and settings.
+    pub fn add(&mut self, declare: impl Fn(&mut Setup<'_>) -> Result<(), BuildError> + 'static) -> Node {
+        self.add_free(Rc::new(declare))
+    }
+
+    /// Adds `count` nodes that are declared alike.
+    pub fn add_many(
+        &mut self,
+        count: usize,
+        declare: impl Fn(&mut Setup<'_>) -> Result<(), BuildError> + 'static,
+    ) -> Vec<Node> {
+        let declare: Declare = Rc::new(declare);
+        (0..count).map(|_| self.add_free(Rc::clone(&declare))).collect()
+    }
+
+    /// Adds a node at a place.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::AddressTaken`] if another node has its address.
+    pub fn add_at(
+        &mut self,
+        place: Place,
+        declare: impl Fn(&mut Setup<'_>) -> Result<(), BuildError> + 'static,
+    ) -> Result<Node, SimError> {
+        match place.ip {
+            Some(ip) => self.add_host(ip, place.region, Rc::new(declare)).ok_or(SimError::AddressTaken(ip)),
+            None => Ok(self.add_somewhere(place.region, Rc::new(declare))),
+        }
+    }
+
+    fn add_free(&mut self, declare: Declare) -> Node {
+        self.add_somewhere(0, declare)
+    }
+
+    /// Adds a node at the first address that is free, in a /24 of its own.
+    fn add_somewhere(&mut self, region: u16, declare: Declare) -> Node {
+        let mut number = u32::try_from(self.hosts.len()).unwrap_or(u32::MAX);
+        loop {
+            let [_, a, b, c] = number.to_be_bytes();
+            let ip = IpAddr::V4(Ipv4Addr::new(60 + a % 40, b, c, 1));
+            if let Some(node) = self.add_host(ip, region, Rc::clone(&declare)) {
+                return node;
+            }
+            number = number.wrapping_add(1);
+        }
+    }
+
+    fn add_host(&mut self, ip: IpAddr, region: u16, declare: Declare) -> Option<Node> {
+        let host = self.fabric.add_host(ip, region)?;
+        let key = NodeKey::insecure_from_seed(derive(self.seed, "key", u64::from(host)));
+        self.by_id.insert(key.id(), Node(host));
+        self.hosts.push(Host::new(key, ip, declare));
+        Some(Node(host))
+    }
+
+    /// Tells `node` the address of `other`, at each of its starts.
+    pub fn introduce(&mut self, node: Node, other: Node) {
+        self.know(node, other, false);
+    }
+
+    /// Has `node` dial `other`, and keep the connection: it is a [persistent](crate::peer::Config::persistent) peer.
+    pub fn tie(&mut self, node: Node, other: Node) {
+        self.know(node, other, true);
+    }
+
+    /// Ties nodes to each other.
+    pub fn tie_all(&mut self, nodes: &[Node], topology: Topology) {
+        for (from, to) in topology.edges(nodes.len(), derive(self.seed, "topology", 0)) {
+            if let (Some(from), Some(to)) = (nodes.get(from), nodes.get(to)) {
+                self.tie(*from, *to);
+            }
+        }
+    }
+
+    fn know(&mut self, node: Node, other: Node, keep: bool) {
+        let address = self.address(other);
+        if let Some(host) = self.hosts.get_mut(node.number()) {
+            host.known.push((address, keep));
+        }
+    }
+}
+
+/// The lives of nodes.
+impl SimNet {
+    /// Starts a node: for the first time, or again after it was killed, with what it had stored. Does nothing to one that
+    /// runs.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::Build`] if it cannot be built as declared.
+    pub fn start(&mut self, node: Node) -> Result<(), SimError> {
+        let Some(host) = self.hosts.get_mut(node.number()).filter(|host| host.running.is_none()) else {
+            return Ok(());
+        };
+        let _time = self.runtime.enter();
+        let router = host.build(node.0, (self.seed, self.depth), &self.fabric);
+        let router = router.map_err(|error| SimError::Build { node, error })?;
+        self.fabric.note(Some(node.0), "started", u64::from(host.lives), 0);
+        let handle = router.handle();
+        let task = self.runtime.spawn(router.run());
+        host.running = Some(Running { handle, task });
+        Ok(())
+    }
+
+    /// Starts all nodes that do not run, in their order.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::start`]; those before it run.
+    pub fn start_all(&mut self) -> Result<(), SimError> {
+        self.nodes().into_iter().try_for_each(|node| self.start(node))
+    }
+
+    /// Ends a node at once, as a crash of its process would: the system closes its connections. What it had stored stays.
+    /// Says whether it ran.
+    pub fn kill(&mut self, node: Node) -> bool {
+        let Some(running) = self.hosts.get_mut(node.number()).and_then(|host| host.running.take()) else {
+            return false;
+        };
+        self.fabric.note(Some(node.0), "killed", 0, 0);
+        running.task.abort();
+        // It panicked, or was cancelled just now.
+        let _ = self.runtime.block_on(running.task);
+        if let Some(host) = self.hosts.get_mut(node.number()) {
+            host.past.push(running.handle);
+        }
+        true
+    }
+
+    /// Ends a node at once and takes its host off the network, as a power failure would: nobody is told. Says whether it
+    /// ran. [`Self::power_on`] brings it back.
+    pub fn power_off(&mut self, node: Node) -> bool {
+        self.fabric.note(Some(node.0), "powered_off", 0, 0);
+        self.fabric.change_cuts(|cuts| cuts.set_dark(node.0, true));
+        self.kill(node)
+    }
+
+    /// Brings the host of a node back and starts it. Whoever still holds a connection to its earlier life learns now that
+    /// it is gone.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::start`].
+    pub fn power_on(&mut self, node: Node) -> Result<(), SimError> {
+        self.fabric.change_cuts(|cuts| cuts.set_dark(node.0, false));
+        self.start(node)
+    }
+
+    /// Loses what a node has stored. One that runs goes on writing into what is then empty.
+    pub fn wipe_store(&mut self, node: Node) {
+        if let Some(host) = self.hosts.get_mut(node.number()) {
+            host.store = crate::router::MemoryStore::new();
+        }
+    }
+
+    /// Shuts a node down in order, and runs the network until it has ended. `None` if it did not run, or panicked.
+    pub fn shut_down(&mut self, node: Node) -> Option<Report> {
+        let running = self.hosts.get_mut(node.number())?.running.take()?;
+        running.handle.shutdown();
+        let report = self.runtime.block_on(running.task).ok();
+        self.hosts.get_mut(node.number())?.past.push(running.handle);
+        self.fabric.note(Some(node.0), "shut_down", 0, 0);
+        report
+    }
+}
+
+/// Time.
+impl SimNet {
+    /// Virtual time since the network began.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        let _time = self.runtime.enter();
+        self.fabric.elapsed()
+    }
+
+    /// Lets so much virtual time pass.
+    pub fn run_for(&self, time: Duration) {
+        self.runtime.block_on(async { sleep(time).await });
+    }
+
+    /// Lets virtual time pass until `condition` holds, and answers how much. It is looked at each 50 ms of virtual time,
+    /// beginning now.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::Deadline`] if it does not hold `within` that time.
+    pub fn run_until(
+        &self,
+        condition: impl Fn(&Self) -> bool,
+        within: Duration,
+    ) -> Result<Duration, SimError> {
+        let began = self.elapsed();
+        loop {
+            let waited = self.elapsed().saturating_sub(began);
+            if condition(self) {
+                return Ok(waited);
+            }
+            if waited >= within {
+                return Err(SimError::Deadline { waited });
+            }
+            self.run_for(LOOK_EVERY.min(within - waited));
+        }
+    }
+
+    /// Runs a future within the network's time, as a test's own part in it. Virtual time passes while it waits.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+}
+
+/// What is done to the network.
+impl SimNet {
+    /// Sets what connects nodes for which nothing else is said. Connections that exist keep what they have.
+    ///
+    /// # Errors
+    ///
+    /// [`SimError::Line`] if no connection can have such a line; nothing changed then.
+    pub fn set_line(&self, line: Line) -> Result<(), SimError> {
+        line.check()?;
+        self.fabric.change_lines(|lines| lines.set_default(line));
+        Ok(())
+    }
+
+    /// Sets what leads from one region to another, one direction only.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::set_line`].
+    pub fn set_line_of_regions(&self, from: u16, to: u16, line: Line) -> Result<(), SimError> {
+        line.check()?;
+        self.fabric.change_lines(|lines| lines.set_regions(from, to, line));
+        Ok(())
+    }
+
+    /// Sets what leads from one node to another, one direction only.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::set_line`].
+    pub fn set_line_between(&self, from: Node, to: Node, line: Line) -> Result<(), SimError> {
+        line.check()?;
+        self.fabric.change_lines(|lines| lines.set_pair(from.0, to.0, line));
+        Ok(())
+    }
+
+    /// Lets a node send and receive no faster on each of its new connections, in bytes per second; `None` ends that.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::set_line`].
+    pub fn slow(&self, node: Node, bytes_per_second: Option<u64>) -> Result<(), SimError> {
+        if let Some(rate) = bytes_per_second {
+            Line::default().rate(rate).check()?;
+        }
+        self.fabric.change_lines(|lines| lines.set_slow(node.0, bytes_per_second));
+        Ok(())
+    }
+
+    /// Sets how connections are opened from now on.
+    pub fn set_opening(&self, opening: Opening) {
+        self.fabric.set_opening(opening);
+    }
+
+    /// Cuts the way from one node to another, in this direction only. What is sent waits, and arrives when it is
+    /// [mended](Self::mend); neither end is told.
+    pub fn cut(&self, from: Node, to: Node) {
+        self.set_cut("cut", from, to, true);
+    }
+
+    /// Mends a way that was cut.
+    pub fn mend(&self, from: Node, to: Node) {
+        self.set_cut("mended", from, to, false);
+    }
+
+    fn set_cut(&self, what: &'static str, from: Node, to: Node, cut: bool) {
+        let _time = self.runtime.enter();
+        self.fabric.note(None, what, u64::from(from.0), u64::from(to.0));
+        self.fabric.change_cuts(|cuts| cuts.set_way(from.0, to.0, cut));
+    }
+
+    /// Parts the network under a name: nothing gets from a node of one part to one of another. Nodes in no part reach, and
+    /// are reached by, all. A partition of that name that exists is replaced.
+    pub fn partition(&self, name: &str, parts: &[&[Node]]) {
+        let _time = self.runtime.enter();
+        let parts: Vec<Vec<HostId>> =
+            parts.iter().map(|nodes| nodes.iter().map(|node| node.0).collect()).collect();
+        self.fabric.note(None, "parted", parts.len() as u64, super::trace::digest(name.as_bytes()));
+        self.fabric.change_cuts(|cuts| cuts.partition(name, &parts));
+    }
+
+    /// Ends a partition; says whether there was one of that name.
+    pub fn heal(&self, name: &str) -> bool {
+        let _time = self.runtime.enter();
+        self.fabric.note(None, "healed", 0, super::trace::digest(name.as_bytes()));
+        self.fabric.change_cuts(|cuts| cuts.heal(name))
+    }
+
+    /// Ends all partitions and mends all ways.
+    pub fn heal_all(&self) {
+        let _time = self.runtime.enter();
+        self.fabric.note(None, "healed_all", 0, 0);
+        self.fabric.change_cuts(super::cuts::Cuts::heal_all);
+    }
+
+    /// Breaks every connection between two nodes, as a reset does; how many.
+    pub fn reset(&self, a: Node, b: Node) -> usize {
+        let _time = self.runtime.enter();
+        self.fabric.note(None, "reset", u64::from(a.0), u64::from(b.0));
+        self.fabric.reset(|from, to| (from, to) == (a.0, b.0) || (from, to) == (b.0, a.0))
+    }
+}
+
+/// What is to be seen.
+impl SimNet {
+    /// All nodes, in the order in which they were added.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<Node> {
+        (0..self.hosts.len()).filter_map(|number| HostId::try_from(number).ok()).map(Node).collect()
+    }
+
+    /// The nodes that run.
+    #[must_use]
+    pub fn running(&self) -> Vec<Node> {
+        self.nodes().into_iter().filter(|node| self.handle(*node).is_some()).collect()
+    }
+
+    /// A node's handle, if it runs.
+    #[must_use]
+    pub fn handle(&self, node: Node) -> Option<&RouterHandle> {
+        self.hosts.get(node.number())?.running.as_ref().map(|running| &running.handle)
+    }
+
+    /// A node's identity.
+    ///
+    /// # Panics
+    ///
+    /// If it is a node of another network, which has more of them.
+    #[must_use]
+    pub fn id(&self, node: Node) -> NodeId {
+        self.hosts[node.number()].key.id()
+    }
+
+    /// A node's address.
+    ///
+    /// # Panics
+    ///
+    /// As for [`Self::id`].
+    #[must_use]
+    pub fn address(&self, node: Node) -> NodeAddress {
+        self.hosts[node.number()].node_address()
+    }
+
+    /// The node that has an identity.
+    #[must_use]
+    pub fn node_of(&self, id: &NodeId) -> Option<Node> {
+        self.by_id.get(id).copied()
+    }
+
+    /// The connections that both ends have up, each once, the lower number first.
+    #[must_use]
+    pub fn connections(&self) -> BTreeSet<(Node, Node)> {
+        let mut halves = BTreeSet::new();
+        for node in self.running() {
+            let peers = self.handle(node).into_iter().flat_map(RouterHandle::peers);
+            halves.extend(peers.filter_map(|peer| self.node_of(&peer.id)).map(|peer| (node, peer)));
+        }
+        let whole = |&(a, b): &(Node, Node)| a < b && halves.contains(&(b, a));
+        halves.iter().copied().filter(whole).collect()
+    }
+
+    /// Whether every node that runs can be reached from every other, over connections that both ends have up.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        let running = self.running();
+        let Some(first) = running.first() else { return true };
+        let mut neighbours: BTreeMap<Node, Vec<Node>> = BTreeMap::new();
+        for (a, b) in self.connections() {
+            neighbours.entry(a).or_default().push(b);
+            neighbours.entry(b).or_default().push(a);
+        }
+        let (mut reached, mut open) = (BTreeSet::from([*first]), vec![*first]);
+        while let Some(node) = open.pop() {
+            for &next in neighbours.get(&node).into_iter().flatten() {
+                if reached.insert(next) {
+                    open.push(next);
+                }
+            }
+        }
+        reached.len() == running.len()
+    }
+
+    /// The hash of all that has happened: the same for the same seed and the same calls.
+    #[must_use]
+    pub fn trace_hash(&self) -> u64 {
+        self.fabric.trace().hash()
+    }
+
+    /// How many things have happened.
+    #[must_use]
+    pub fn trace_len(&self) -> u64 {
+        self.fabric.trace().count()
+    }
+
+    /// The latest things that happened, at most 4,096.
+    #[must_use]
+    pub fn recent(&self) -> Vec<Record> {
+        self.fabric.trace().kept().copied().collect()
+    }
+}

@@ -1,0 +1,182 @@
+//! A node of a simulated network, through all of its lives.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use super::fabric::Fabric;
+use super::lines::HostId;
+use super::seed::derive;
+use super::wire::Wire;
+use super::{Depth, events};
+use crate::address::NodeAddress;
+use crate::event::Event;
+use crate::id::{NodeId, NodeKey};
+use crate::peer::WallTime;
+use crate::router::{BuildError, Builder, MemoryStore, Report, Router, RouterHandle};
+use crate::transport::plain::PlainOver;
+use crate::transport::rlpx::RlpxOver;
+
+/// The port at which nodes listen.
+const PORT: u16 = 30_303;
+
+/// What the wall's clock says when the network begins.
+const BEGAN: u64 = 1_767_225_600_000;
+
+/// A node of a [`SimNet`](super::SimNet).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Node(pub(super) HostId);
+
+impl Node {
+    /// Its place among the nodes of its network, from 0 on.
+    #[must_use]
+    pub fn number(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node {}", self.0)
+    }
+}
+
+/// Where a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    /// The region, which lines between regions are given by. Default 0.
+    pub region: u16,
+    /// Its IP address. Default: a public one in a /24 of its own.
+    pub ip: Option<IpAddr>,
+}
+
+/// Declares a node each time that it is started.
+pub(super) type Declare = Rc<dyn Fn(&mut Setup<'_>) -> Result<(), BuildError>>;
+
+/// A node that is being declared: its builder, and who it is.
+///
+/// Transport, key, seed, store, peers and wall time are set already.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    builder: &'a mut Builder,
+    node: Node,
+    id: NodeId,
+    life: u32,
+    seed: u64,
+}
+
+impl Setup<'_> {
+    /// What the node is built by: channels, reactors, settings.
+    pub fn builder(&mut self) -> &mut Builder {
+        self.builder
+    }
+
+    /// Which node it is.
+    #[must_use]
+    pub fn node(&self) -> Node {
+        self.node
+    }
+
+    /// Its identity.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// How often it was started before: 0 at first.
+    #[must_use]
+    pub fn life(&self) -> u32 {
+        self.life
+    }
+
+    /// A seed for one use in this life of this node. What draws from it repeats with the network's seed.
+    #[must_use]
+    pub fn seed(&self, purpose: &str) -> u64 {
+        derive(self.seed, purpose, u64::from(self.life))
+    }
+}
+
+/// A node and what is left of its earlier lives.
+pub(super) struct Host {
+    pub(super) key: NodeKey,
+    pub(super) address: SocketAddr,
+    pub(super) declare: Declare,
+    /// Whom it is told of at each start, and whether it keeps a connection to them.
+    pub(super) known: Vec<(NodeAddress, bool)>,
+    pub(super) store: MemoryStore,
+    pub(super) lives: u32,
+    pub(super) running: Option<Running>,
+    /// Handles of the lives that are over, for what they counted.
+    pub(super) past: Vec<RouterHandle>,
+}
+
+pub(super) struct Running {
+    pub(super) handle: RouterHandle,
+    pub(super) task: JoinHandle<Report>,
+}
+
+impl Host {
+    pub(super) fn new(key: NodeKey, ip: IpAddr, declare: Declare) -> Self {
+        Self {
+            key,
+            address: SocketAddr::new(ip, PORT),
+            declare,
+            known: Vec::new(),
+            store: MemoryStore::new(),
+            lives: 0,
+            running: None,
+            past: Vec::new(),
+        }
+    }
+
+    pub(super) fn node_address(&self) -> NodeAddress {
+        NodeAddress::rlpx(self.key.id(), self.address)
+    }
+
+    /// Builds the node for its next life.
+    pub(super) fn build(
+        &mut self,
+        host: HostId,
+        (seed, depth): (u64, Depth),
+        fabric: &Arc<Fabric>,
+    ) -> Result<Router, BuildError> {
+        let id = self.key.id();
+        let life = self.lives;
+        let seed = derive(seed, "node", u64::from(host));
+        let setup_seed = |purpose: &str| derive(seed, purpose, u64::from(life));
+        let mut builder = Router::builder(id);
+        let wire = Wire::listen(fabric, host, self.address);
+        match depth {
+            Depth::Plain => builder.transport(PlainOver::insecure(id, wire)),
+            Depth::Rlpx => {
+                let seed = setup_seed("handshakes");
+                builder.transport(RlpxOver::insecure_with_seed(self.key.clone(), wire, seed))
+            }
+        };
+        let elapsed = u64::try_from(fabric.elapsed().as_millis()).unwrap_or(u64::MAX);
+        builder
+            .seed(setup_seed("peers"))
+            .wall_time(WallTime::from_unix_ms(BEGAN.saturating_add(elapsed)))
+            .store(self.store.clone());
+        let observing = Arc::clone(fabric);
+        builder.observer(move |event: &Event| {
+            observing.note(Some(host), event.kind.label(), event.seq, events::digest(event));
+        });
+        for (address, keep) in &self.known {
+            builder.peer(address.clone());
+            if *keep {
+                builder.configure(|config| {
+                    config.peers.persistent.insert(address.id());
+                });
+            }
+        }
+        let mut setup = Setup { builder: &mut builder, node: Node(host), id, life, seed };
+        (self.declare)(&mut setup)?;
+        let router = builder.build()?;
+        self.lives += 1;
+        Ok(router)
+    }
+}

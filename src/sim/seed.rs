@@ -1,0 +1,32 @@
+//! One seed, and a stream of its own for each use.
+
+use std::hash::Hasher;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+use siphasher::sip::SipHasher13;
+
+/// The seed for one use of one thing: a new draw somewhere shifts nothing elsewhere.
+pub(super) fn derive(seed: u64, purpose: &str, number: u64) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(seed, number);
+    hasher.write(purpose.as_bytes());
+    hasher.finish()
+}
+
+/// The draws for one use of one thing.
+pub(super) fn draws(seed: u64, purpose: &str, number: u64) -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(derive(seed, purpose, number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_use_of_each_thing_has_a_seed_of_its_own() {
+        let seeds = [derive(1, "key", 0), derive(1, "key", 1), derive(1, "link", 0), derive(2, "key", 0)];
+        let distinct: std::collections::BTreeSet<u64> = seeds.into();
+        assert_eq!(distinct.len(), seeds.len());
+        assert_eq!(derive(1, "key", 0), seeds[0]);
+    }
+}

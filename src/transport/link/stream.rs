@@ -1,0 +1,295 @@
+//! One end of a link: a byte stream over two lines.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{Line, LinkConfig, Turn};
+
+/// Makes the two ends of a link, and what cuts it. The first line leads from the first end to the second, the other one
+/// back; `seed` fixes their jitter.
+#[must_use]
+pub fn pair(lines: [LinkConfig; 2], seed: u64) -> (LinkStream, LinkStream, LinkHandle) {
+    let there = Shared::new(Line::new(lines[0], seed));
+    let back = Shared::new(Line::new(lines[1], !seed));
+    let handle = LinkHandle { there: Arc::downgrade(&there), back: Arc::downgrade(&back) };
+    let near = LinkStream::new(Arc::clone(&there), Arc::clone(&back));
+    (near, LinkStream::new(back, there), handle)
+}
+
+/// One end of a link. Dropping it closes both of its directions.
+///
+/// No task drives it. Whoever waits for the line's time waits on a timer of its own; whoever waits for the other end
+/// leaves its waker.
+pub struct LinkStream {
+    reader: LinkReader,
+    writer: LinkWriter,
+}
+
+/// The half of an end that reads. Dropping it alone tells the other end nothing, as with a socket.
+pub struct LinkReader {
+    inlet: Arc<Inlet>,
+    alarm: Alarm,
+}
+
+/// The half of an end that writes. Dropping it ends what the other end reads.
+pub struct LinkWriter {
+    outbound: Arc<Shared>,
+    /// Once both halves are gone nobody reads.
+    _inlet: Arc<Inlet>,
+    alarm: Alarm,
+}
+
+/// Cuts a link, heals it, breaks it. Does nothing to one whose ends are gone.
+#[derive(Clone)]
+pub struct LinkHandle {
+    there: Weak<Shared>,
+    back: Weak<Shared>,
+}
+
+/// A line, and who waits at it.
+struct Shared(Mutex<Ends>);
+
+/// The line that an end reads: once it is dropped, nobody does.
+struct Inlet(Arc<Shared>);
+
+struct Ends {
+    line: Line,
+    writer: Option<Waiting>,
+    reader: Option<Waiting>,
+}
+
+struct Waiting {
+    waker: Waker,
+    /// Whether it will come back by itself.
+    timed: bool,
+}
+
+impl LinkStream {
+    fn new(outbound: Arc<Shared>, inbound: Arc<Shared>) -> Self {
+        let inlet = Arc::new(Inlet(inbound));
+        let reader = LinkReader { inlet: Arc::clone(&inlet), alarm: Alarm::default() };
+        Self { reader, writer: LinkWriter { outbound, _inlet: inlet, alarm: Alarm::default() } }
+    }
+
+    /// Gives the halves to their tasks.
+    #[must_use]
+    pub fn into_halves(self) -> (LinkReader, LinkWriter) {
+        (self.reader, self.writer)
+    }
+}
+
+impl LinkHandle {
+    /// Cuts or heals the way from the first end to the second (`forth`), or the other: while it is cut nothing arrives, not
+    /// even the end, and nothing is lost. What is due arrives when it is healed.
+    pub fn set_cut(&self, forth: bool, cut: bool) {
+        let (Some(there), Some(back)) = (self.there.upgrade(), self.back.upgrade()) else { return };
+        let (data, news) = if forth { (there, back) } else { (back, there) };
+        data.change(|line| if cut { line.hold(Instant::now()) } else { line.release() });
+        // That nobody reads at the second end would be told on the way that is cut.
+        news.change(|line| line.set_deaf(cut));
+    }
+
+    /// Breaks the link for both ends at once, as a reset from between them does. What is on its way is lost.
+    pub fn reset(&self) {
+        for line in [&self.there, &self.back].into_iter().filter_map(Weak::upgrade) {
+            line.change(Line::reset);
+        }
+    }
+
+    /// Whether both ends are gone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.there.strong_count() == 0 && self.back.strong_count() == 0
+    }
+}
+
+macro_rules! debug {
+    ($($type:ident)*) => {$(
+        impl std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($type)).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+debug!(LinkStream LinkReader LinkWriter LinkHandle);
+
+impl AsyncWrite for LinkWriter {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let progress = ready!(tokio::task::coop::poll_proceed(cx));
+        loop {
+            match self.outbound.write(bytes, cx) {
+                Turn::Done(written) => {
+                    progress.made_progress();
+                    return Poll::Ready(written);
+                }
+                Turn::Wait(due) => ready!(self.alarm.poll(due, cx)),
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // As a socket: what is in its buffer is on its way.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.outbound.end();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for LinkReader {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let progress = ready!(tokio::task::coop::poll_proceed(cx));
+        loop {
+            match self.inlet.0.read(into, cx) {
+                Turn::Done(read) => {
+                    progress.made_progress();
+                    return Poll::Ready(read);
+                }
+                Turn::Wait(due) => ready!(self.alarm.poll(due, cx)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for LinkStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.writer).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.writer).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.writer).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for LinkStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.reader).poll_read(cx, into)
+    }
+}
+
+impl Drop for LinkWriter {
+    fn drop(&mut self) {
+        self.outbound.end();
+    }
+}
+
+impl Drop for Inlet {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+impl Shared {
+    fn new(line: Line) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Ends { line, writer: None, reader: None })))
+    }
+
+    fn write(&self, bytes: &[u8], cx: &Context<'_>) -> Turn<io::Result<usize>> {
+        let mut ends = self.lock();
+        let turn = ends.line.write(Instant::now(), bytes);
+        ends.writer = Waiting::after(&turn, cx);
+        let reader = if let Turn::Done(_) = turn { woken(&mut ends.reader) } else { None };
+        drop(ends);
+        wake(reader);
+        turn
+    }
+
+    fn read(&self, into: &mut ReadBuf<'_>, cx: &Context<'_>) -> Turn<io::Result<()>> {
+        let mut ends = self.lock();
+        let turn = ends.line.read(Instant::now(), into);
+        ends.reader = Waiting::after(&turn, cx);
+        let writer = if let Turn::Done(_) = turn { woken(&mut ends.writer) } else { None };
+        drop(ends);
+        wake(writer);
+        turn
+    }
+
+    fn end(&self) {
+        let mut ends = self.lock();
+        ends.line.end(Instant::now());
+        let reader = woken(&mut ends.reader);
+        drop(ends);
+        wake(reader);
+    }
+
+    fn abandon(&self) {
+        let mut ends = self.lock();
+        ends.line.abandon(Instant::now());
+        // Its room may be due much later than the news.
+        let writer = ends.writer.take().map(|writer| writer.waker);
+        drop(ends);
+        wake(writer);
+    }
+
+    /// Changes the line from outside: both ends look again.
+    fn change(&self, change: impl FnOnce(&mut Line)) {
+        let mut ends = self.lock();
+        change(&mut ends.line);
+        let waiting = [ends.writer.take(), ends.reader.take()];
+        drop(ends);
+        waiting.into_iter().flatten().for_each(|waiting| waiting.waker.wake());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ends> {
+        // The line panics nowhere between two writes: a poisoned one is still whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn after<T>(turn: &Turn<T>, cx: &Context<'_>) -> Option<Self> {
+        match turn {
+            Turn::Done(_) => None,
+            Turn::Wait(due) => Some(Self { waker: cx.waker().clone(), timed: due.is_some() }),
+        }
+    }
+}
+
+/// The waker of an end that waits for the other one. What the other does brings no timed wait forward.
+fn woken(waiting: &mut Option<Waiting>) -> Option<Waker> {
+    waiting.take_if(|waiting| !waiting.timed).map(|waiting| waiting.waker)
+}
+
+/// Wakes, with no lock held: a waker is somebody else's code.
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// A timer that is kept from one wait to the next.
+#[derive(Default)]
+struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Waits until `due`; for ever if there is none.
+    fn poll(&mut self, due: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(due) = due else { return Poll::Pending };
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if sleep.deadline() != due {
+            sleep.as_mut().reset(due);
+        }
+        sleep.as_mut().poll(cx)
+    }
+}
