@@ -193,7 +193,13 @@ impl PeerManager {
 
     /// Takes up a ban that a store remembers. Answers whether it is still in force.
     pub(super) fn restore_ban(&mut self, record: &BanRecord) -> bool {
-        let left = record.until.map(|until| self.until_wall(until).min(MAX_DURATION));
+        let most = match record.why {
+            BanReason::Misbehaved(_) => self.config.behaviour.ban_for,
+            BanReason::Operator(_) => None,
+        };
+        let left = record.until.map(|until| self.until_wall(until).min(most.unwrap_or(MAX_DURATION)));
+        // One that is imposed without an operator ends.
+        let left = left.or(most);
         let own = record.target == BanTarget::Peer(self.config.self_id);
         let too_long = matches!(&record.why, BanReason::Operator(text) if text.len() > MAX_BAN_TEXT_BYTES);
         let room = self.bans.len() < self.config.max_bans || self.bans.get(&record.target).is_some();
