@@ -148,6 +148,7 @@ impl Model {
         }
         config.validate()?;
         self.config = config;
+        change.peer().into_iter().for_each(|id| self.shorten_hold(&id));
         self.lower(Pool::Outbound);
         self.lower(Pool::Inbound);
         self.forget_the_unreachable();
