@@ -158,3 +158,34 @@ fn whoever_has_too_many_peers_again_and_again_is_not_forgotten_for_it() {
     assert_eq!(bench.dial_failed(conn, &refused()), Report::Applied);
     assert!(!bench.manager.knows(&id(1)), "now it does not answer");
 }
+
+#[test]
+fn an_address_that_we_are_connected_to_is_told_whatever_befell_dials_before() {
+    let mut bench = Bench::new(quick());
+    bench.know(&[id(1)]);
+    let conn = bench.dial_to(id(1));
+    assert_eq!(bench.dial_failed(conn, &refused()), Report::Applied);
+    assert_eq!(bench.manager.advertise(None, 9), [], "the last dial to it failed");
+    bench.pass(ms(100));
+    let conn = bench.connect_to(id(1));
+    assert_eq!(bench.manager.advertise(None, 9), [address(id(1))], "the last dial to it did not fail");
+    assert_eq!(bench.disconnected(conn, &refused()), Report::Applied);
+    assert_eq!(bench.manager.advertise(None, 9), [], "that connection did not live");
+}
+
+#[test]
+fn a_connection_that_lived_clears_its_address_also_when_another_replaces_it() {
+    let mut bench = Bench::new(quick());
+    let peer = greater(0);
+    bench.know(&[peer]);
+    let conn = bench.dial_to(peer);
+    assert_eq!(bench.dial_failed(conn, &refused()), Report::Applied);
+    bench.pass(ms(100));
+    let first = bench.connect_to(peer);
+    bench.pass(ms(1_000));
+    let conn = bench.incoming().unwrap();
+    assert_eq!(bench.accepted(conn, peer), Ok(Admitted { replaces: Some(first) }));
+    let record = bench.manager.record(&peer).unwrap();
+    assert_eq!((record.failures, record.addresses[0].failures), (0, 0));
+    assert_eq!(bench.stored[&peer], record);
+}
