@@ -271,11 +271,11 @@ mod tests {
     fn a_thread_that_panics_is_a_fault_that_is_told() {
         let desk = Arc::new(Desk::default());
         let ending = Ending(Arc::clone(&desk));
-        let thread = std::thread::spawn(move || {
+        let thread = std::panic::AssertUnwindSafe(|| {
             let _ending = ending;
             panic!("a bug");
         });
-        assert!(thread.join().is_err());
+        assert!(std::panic::catch_unwind(thread).is_err());
         let fault = desk.take_fault().map(|why| why.to_string());
         assert_eq!(fault.as_deref(), Some("the peer store can no longer be written: its thread has ended"));
     }
