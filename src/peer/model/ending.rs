@@ -124,7 +124,8 @@ impl Model {
         let Some(peer) = self.peers.get(id) else { return };
         let failures = usize::try_from(peer.failures).unwrap_or(usize::MAX);
         let busy = peer.hold.is_some_and(|hold| hold.why == HoldReason::Busy);
-        let failed = !self.config.forget_after.is_above(failures) && !peer.incompatible && !busy;
+        let alone = self.lives().next().is_none();
+        let failed = !self.config.forget_after.is_above(failures) && !peer.incompatible && !busy && !alone;
         if failed && peer.is_idle() && !is_kept(&self.config, id) {
             self.peers.remove(id);
         }

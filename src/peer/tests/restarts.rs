@@ -213,3 +213,34 @@ fn restored_bad_points_stop_at_the_limit() {
     bench.pass(ms(7_000));
     assert_eq!(points(&bench), None, "forgiven as soon as anybody's");
 }
+
+#[test]
+fn of_too_many_bans_the_operators_stay_and_the_automatic_ones_that_end_last() {
+    let mut config = Config { max_bans: 2, ..quick() };
+    config.behaviour.ban_for = Some(ms(10_000));
+    let record = |peer, ends, why| BanRecord {
+        target: BanTarget::Peer(id(peer)),
+        until: Some(WallTime::from_unix_ms(START_MS + ends)),
+        why,
+    };
+    let automatic = |peer, ends| record(peer, ends, BanReason::Misbehaved(Misbehaviour::Breach));
+    let operators = record(4, 1, BanReason::Operator("test".into()));
+    let records = [automatic(1, 500), automatic(2, 900), automatic(3, 700), operators].map(Record::Ban);
+    for turn in 0..records.len() {
+        let mut records = records.to_vec();
+        records.rotate_left(turn);
+        let wall = WallTime::from_unix_ms(START_MS);
+        let mut restored = PeerManager::new(config.clone(), 1, epoch(), wall, records).unwrap();
+        let mut left: Vec<_> = restored.bans().map(|ban| ban.target).collect();
+        let mut best = [id(2), id(4)].map(BanTarget::Peer);
+        left.sort();
+        best.sort();
+        assert_eq!(left, best, "turned by {turn}");
+        assert_eq!(restored.skipped_records(), 2);
+        restored.check_invariants().unwrap();
+        let outputs: Vec<Output> = std::iter::from_fn(|| restored.poll_output()).collect();
+        let deleted = [id(1), id(3)].map(|id| Output::Forget(RecordKey::Ban(BanTarget::Peer(id))));
+        assert_eq!(outputs.len(), 2);
+        assert!(deleted.iter().all(|deleted| outputs.contains(deleted)), "{outputs:?}");
+    }
+}
