@@ -96,6 +96,7 @@ pub struct Builder {
     inbounds: Vec<Arc<dyn Inbound>>,
     transports: Vec<Box<dyn AnyTransport>>,
     peers: Vec<NodeAddress>,
+    unbans: Vec<BanTarget>,
     bans: Vec<(BanTarget, Option<Duration>, String)>,
     reactors: Vec<(String, BoxFuture<'static, ()>)>,
     observers: Vec<Box<dyn Observer>>,
@@ -137,6 +138,7 @@ impl Builder {
             inbounds: Vec::new(),
             transports: Vec::new(),
             peers: Vec::new(),
+            unbans: Vec::new(),
             bans: Vec::new(),
             reactors: Vec::new(),
             observers: Vec::new(),
@@ -229,6 +231,13 @@ impl Builder {
         self
     }
 
+    /// Lifts a ban that the store remembers, before those of [`ban`](Self::ban) and before the addresses to dial are taken up:
+    /// an address that is banned would fail [`build`](Self::build). One that is not there is no mistake.
+    pub fn unban(&mut self, target: BanTarget) -> &mut Self {
+        self.unbans.push(target);
+        self
+    }
+
     /// Runs `reactor` beside the router, under a name of its own for events and the report. Its panic ends it alone; what it returns is dropped.
     ///
     /// It should return when its channel or its updates end: one that has not by the drain timeout after the last
@@ -306,6 +315,9 @@ impl Builder {
         peers.self_id = self.id;
         let loaded = self.store.load()?;
         let mut manager = Recorded::new((peers, seed), (now, wall_clock()), loaded.records, self.recorder)?;
+        for target in self.unbans {
+            manager.apply(Op::Unban { target }, now);
+        }
         for (target, length, why) in self.bans {
             let op = Op::Ban { target, length, why: why.into() };
             if let Answer::Ban(Err(error)) = manager.apply(op, now) {

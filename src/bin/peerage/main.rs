@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use peerage::NodeAddress;
+use peerage::peer::MAX_DURATION;
 
 use crate::output::{Failure, Output};
 
@@ -147,6 +148,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     let time: Duration = parsed.map_err(|_| "must be a length of time, as in 10s, 500ms or 2m")?.into();
     let bounds = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
     if bounds.contains(&time) { Ok(time) } else { Err("must be from 1ms to 24h".into()) }
+}
+
+/// A length of time as the peer manager takes it.
+fn long_duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<humantime::Duration>();
+    let time: Duration = parsed.map_err(|_| "must be a length of time, as in 90s, 12h or 30d")?.into();
+    let bounds = Duration::from_millis(1)..=MAX_DURATION;
+    if bounds.contains(&time) { Ok(time) } else { Err("must be from 1ms to 365d".into()) }
 }
 
 fn main() -> ExitCode {

@@ -55,7 +55,7 @@ pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failu
     });
     if let Some(file) = &settings.store {
         let store = SqliteStore::open(file, SqliteConfig::default());
-        builder.store(store.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?);
+        builder.store(store.map_err(|error| Failure::usage(error.to_string()))?);
     }
     if let Some(flag) = settings.policy.naming(id) {
         return Err(Failure::usage(format!("{flag} names this node itself")));
