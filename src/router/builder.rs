@@ -315,21 +315,7 @@ impl Builder {
         peers.self_id = self.id;
         let loaded = self.store.load()?;
         let mut manager = Recorded::new((peers, seed), (now, wall_clock()), loaded.records, self.recorder)?;
-        for target in self.unbans {
-            manager.apply(Op::Unban { target }, now);
-        }
-        for (target, length, why) in self.bans {
-            let op = Op::Ban { target, length, why: why.into() };
-            if let Answer::Ban(Err(error)) = manager.apply(op, now) {
-                return Err(BuildError::Ban { target, error });
-            }
-        }
-        for address in self.peers {
-            let op = Op::Add { address: address.clone(), source: Source::Operator };
-            if let Answer::Added(Err(error)) = manager.apply(op, now) {
-                return Err(BuildError::Address { address: Box::new(address), error });
-            }
-        }
+        instruct(&mut manager, (self.unbans, self.bans, self.peers), now)?;
         let (mailbox, requests) = Mailbox::new();
         let offer = Offer {
             client: self.config.client.clone(),
@@ -365,6 +351,33 @@ impl Builder {
         let ending = Ending::new(Arc::clone(&shared));
         Ok(Router { shared, actor, reactors: self.reactors, ending })
     }
+}
+
+/// Bans that the operator lifts, bans that it makes, and addresses that it gives.
+type Instructions = (Vec<BanTarget>, Vec<(BanTarget, Option<Duration>, String)>, Vec<NodeAddress>);
+
+/// Tells a new manager what the operator wants, in an order in which no address is refused for a ban that is lifted.
+fn instruct(
+    manager: &mut Recorded,
+    (unbans, bans, peers): Instructions,
+    now: std::time::Instant,
+) -> Result<(), BuildError> {
+    for target in unbans {
+        manager.apply(Op::Unban { target }, now);
+    }
+    for (target, length, why) in bans {
+        let op = Op::Ban { target, length, why: why.into() };
+        if let Answer::Ban(Err(error)) = manager.apply(op, now) {
+            return Err(BuildError::Ban { target, error });
+        }
+    }
+    for address in peers {
+        let op = Op::Add { address: address.clone(), source: Source::Operator };
+        if let Answer::Added(Err(error)) = manager.apply(op, now) {
+            return Err(BuildError::Address { address: Box::new(address), error });
+        }
+    }
+    Ok(())
 }
 
 /// What the wall's clock says; a time before 1970 counts as 1970. Records alone are written by it; nothing is timed by it.

@@ -217,7 +217,7 @@ async fn a_ban_that_is_stored_is_lifted_before_anybody_is_dialled() {
     assert_eq!(alice.end().await.code, Some(0));
 
     let again = ["node", "--listen", "127.0.0.1:0", "--key", &key, "--store", &store, "--peer", enode];
-    refused(&again, "banned").await;
+    refused(&again, "banned; --unban lifts").await;
     let more = ["--store", &store, "--peer", enode, "--unban", "127.0.0.0/8", "--unban", "192.0.2.1"];
     let (mut alice, _) = node(&key, &more).await;
     alice.event("up").await;
@@ -361,6 +361,7 @@ async fn malformed_arguments_are_refused_in_one_sentence() {
     refused(&["node", "--ban", "192.0.2.1=soon"], "30d").await;
     refused(&["node", "--ban", "somebody"], "192.0.2.0/24").await;
     refused(&["node", "--ban", "192.0.2.1=366d"], "365d").await;
+    refused(&["node", "--max-inbound", "-1"], "must be a number or `unlimited`").await;
     refused(&["node", "--unban", "192.0.2.1=1d"], "a ban may end").await;
     refused(&["node", "--quota", "archive=2"], "service:archive=2").await;
     refused(&["node", "--quota", "service:archive=0"], "from 1 on").await;

@@ -76,7 +76,7 @@ enum Command {
         key: PathBuf,
         /// Whom it wants.
         #[command(flatten)]
-        policy: policy::Policy,
+        policy: Box<policy::Policy>,
         /// How often the node looks whether it has fewer peers than it may dial, and says why.
         #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
         status: Duration,
@@ -195,7 +195,7 @@ fn run(command: Command, output: &Output) -> Result<(), Failure> {
             runtime()?.block_on(devnet::run(output, &settings))
         }
         Command::Node { listen, key, policy, status, network, store, journal } => {
-            let settings = node::Settings { listen, key, policy, status, network, store, journal };
+            let settings = node::Settings { listen, key, policy: *policy, status, network, store, journal };
             runtime()?.block_on(node::run(output, settings))
         }
         Command::Replay { file, until, verbose } => {

@@ -36,10 +36,10 @@ pub(crate) struct Policy {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     seed_mode: Option<Duration>,
     /// Most connections to peers that this node dials.
-    #[arg(long, value_name = "N|unlimited", default_value = "25", value_parser = limit)]
+    #[arg(long, value_name = "N|unlimited", default_value = "25", value_parser = limit, allow_negative_numbers = true)]
     max_outbound: Limit,
     /// Most connections of peers that dial this node.
-    #[arg(long, value_name = "N|unlimited", default_value = "25", value_parser = limit)]
+    #[arg(long, value_name = "N|unlimited", default_value = "25", value_parser = limit, allow_negative_numbers = true)]
     max_inbound: Limit,
     /// Keep out a peer, an IP address or a range, for a time or for good; may be given several times. With --store it
     /// outlives the node.
@@ -145,7 +145,9 @@ fn target(text: &str) -> Result<BanTarget, String> {
     } else if let Ok(ip) = text.parse::<IpAddr>() {
         Ok(BanTarget::Prefix(IpPrefix::single(ip)))
     } else if text.contains('/') {
-        Ok(BanTarget::Prefix(text.parse().map_err(|error: peerage::address::IpPrefixError| error.to_string())?))
+        Ok(BanTarget::Prefix(
+            text.parse().map_err(|error: peerage::address::IpPrefixError| error.to_string())?,
+        ))
     } else {
         Err("must be a node id, an IP address or a range as 192.0.2.0/24; a ban may end in =TIME".into())
     }
@@ -172,12 +174,16 @@ mod tests {
     fn bans_are_read_with_and_without_a_time() {
         let range = |text: &str| BanTarget::Prefix(text.parse().unwrap());
         assert_eq!(ban("192.0.2.7/24"), Ok((range("192.0.2.0/24"), None)));
-        assert_eq!(ban("192.0.2.7=365d"), Ok((range("192.0.2.7/32"), Some(Duration::from_secs(365 * 86_400)))));
+        assert_eq!(
+            ban("192.0.2.7=365d"),
+            Ok((range("192.0.2.7/32"), Some(Duration::from_secs(365 * 86_400))))
+        );
         let minute = Some(Duration::from_secs(60));
         assert_eq!(ban("2001:db8::1=1m"), Ok((range("2001:db8::1/128"), minute)));
         let id = peerage::NodeKey::insecure_from_seed(1).id();
         assert_eq!(ban(&format!("{id}=1m")), Ok((BanTarget::Peer(id), minute)));
-        for bad in ["", "=1m", "192.0.2.0/33", "192.0.2.0/24=soon", "192.0.2.7=366d", "192.0.2.7=0s", "peer"] {
+        for bad in ["", "=1m", "192.0.2.0/33", "192.0.2.0/24=soon", "192.0.2.7=366d", "192.0.2.7=0s", "peer"]
+        {
             assert!(ban(bad).is_err(), "{bad}");
         }
     }
