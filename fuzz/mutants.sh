@@ -135,7 +135,10 @@ mutant points-believed          restoring.rs 'Points::aged(points.min(most),' 'P
 mutant hold-not-cut             changing.rs  '        self.shorten_hold(key);' '        _ = self.backoff();'
 mutant present-address-untold   telling.rs   '(known.failures == 0 || peer.is_connected_at(&known.place))' 'known.failures == 0'
 mutant replaced-address-charged accepting.rs 'peer.clear_address(&old.remote);' ''
+mutant outage-forgets           storing.rs   '&& !excused && !alone' '&& !excused'
+mutant automatic-before-operator bans.rs     'by_operator || until > Some(least.0)' 'until > Some(least.0)'
 # Reasons.
+mutant name-is-a-range          explain.rs   'Some((BanTarget::Peer(_), _)) => Rule::Banned,' ''
 mutant reason-that-is-over      explain.rs   'doom.because.until.filter(|until| *until > self.now)' 'doom.because.until'
 mutant everybody-is-next        explain.rs   'Some(_) if self.next_to_dial() == Some(key)' 'Some(_) if self.next_to_dial().is_some()'
 
