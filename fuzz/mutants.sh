@@ -130,7 +130,15 @@ mutant heir-counts-anew         accepting.rs 'Some(old) => old.seat.group,' 'Som
 mutant unreachable-like-others  index.rs     '{ peer.rank.merit } else { Merit::UNREACHABLE }' '{ peer.rank.merit } else { peer.rank.merit }'
 mutant age-beats-class          seating.rs   'below(*key) && !self.is_needed(*key)' '!self.is_needed(*key)'
 mutant gossip-keeps-the-address storing.rs   'known.source = SourceKey::Operator;' ''
+mutant ban-believed             bans.rs      'self.until_wall(until).min(most.unwrap_or(MAX_DURATION))' 'self.until_wall(until).min(MAX_DURATION)'
+mutant points-believed          restoring.rs 'Points::aged(points.min(most),' 'Points::aged(points.max(most.min(0)),'
+mutant hold-not-cut             changing.rs  '        self.shorten_hold(key);' '        _ = self.backoff();'
+mutant present-address-untold   telling.rs   '(known.failures == 0 || peer.is_connected_at(&known.place))' 'known.failures == 0'
+mutant replaced-address-charged accepting.rs 'peer.clear_address(&old.remote);' ''
+mutant outage-forgets           storing.rs   '&& !excused && !alone' '&& !excused'
+mutant automatic-before-operator bans.rs     'by_operator || until > Some(least.0)' 'until > Some(least.0)'
 # Reasons.
+mutant name-is-a-range          explain.rs   'Some((BanTarget::Peer(_), _)) => Rule::Banned,' ''
 mutant reason-that-is-over      explain.rs   'doom.because.until.filter(|until| *until > self.now)' 'doom.because.until'
 mutant everybody-is-next        explain.rs   'Some(_) if self.next_to_dial() == Some(key)' 'Some(_) if self.next_to_dial().is_some()'
 

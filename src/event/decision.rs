@@ -56,7 +56,7 @@ pub enum Rule {
     SeedRest,
     /// It is a seed, and others can be dialled.
     SeedNotNeeded,
-    /// Its /24 or /64 has so many connections of at most so many.
+    /// Its /24 or /64 has so many connections and dials of at most so many.
     GroupFull,
     /// Its /24 or /64 began so many handshakes of at most so many within the present window.
     GroupRate,
@@ -293,7 +293,7 @@ impl Rule {
             Self::Ourselves => "we could not dial, through no fault of its own",
             Self::SeedRest => "it is a seed that was asked not long ago",
             Self::SeedNotNeeded => "it is a seed, and others can be dialled",
-            Self::GroupFull => "its /24 or /64 has {v} connections of at most {t}",
+            Self::GroupFull => "connections and dials in its /24 or /64: {v} of at most {t}",
             Self::GroupRate => "its /24 or /64 began {v} handshakes of at most {t} within the present window",
             Self::DialsInFlight => "dials in flight: {v} of at most {t}",
             Self::OutboundFull => "all outgoing slots are in use: {v} of {t}",

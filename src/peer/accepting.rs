@@ -199,6 +199,7 @@ impl PeerManager {
         self.update(key, |peer| {
             if lived {
                 peer.failures = 0;
+                peer.clear_address(&old.remote);
             }
             peer.standing_mut().settle_uptime(old.since, now);
             peer.end_live(hold);

@@ -64,8 +64,8 @@ impl Bans {
             .find_map(|prefix| self.bans.get(&BanTarget::Prefix(prefix)))
     }
 
-    pub(super) fn by_serial(&self, serial: u64) -> Option<&Ban> {
-        self.by_serial.get(&serial).and_then(|target| self.bans.get(target))
+    pub(super) fn by_serial(&self, serial: u64) -> Option<(&BanTarget, &Ban)> {
+        self.bans.get_key_value(self.by_serial.get(&serial)?)
     }
 
     /// The ban that ends first.
@@ -74,8 +74,8 @@ impl Bans {
     }
 
     /// The automatic ban that ends first.
-    fn expendable(&self) -> Option<BanTarget> {
-        self.automatic.first().map(|(_, target)| *target)
+    fn expendable(&self) -> Option<(Instant, BanTarget)> {
+        self.automatic.first().copied()
     }
 
     pub(super) fn insert(&mut self, target: BanTarget, until: Option<Instant>, why: BanReason) {
@@ -145,7 +145,9 @@ impl PeerManager {
         }
         let renewed = self.bans.get(&target).is_some();
         if !renewed && self.bans.len() >= self.config.max_bans {
-            return Err(BanError::TooMany { max_bans: self.config.max_bans });
+            let expendable = self.bans.expendable();
+            let (_, expendable) = expendable.ok_or(BanError::TooMany { max_bans: self.config.max_bans })?;
+            self.lift(&expendable);
         }
         let until = length.map(|length| later(now, length));
         Ok(Banned { evicts: self.impose(target, until, BanReason::Operator(why.into())), renewed })
@@ -171,7 +173,7 @@ impl PeerManager {
             return;
         }
         if self.bans.len() >= self.config.max_bans {
-            let Some(expendable) = self.bans.expendable() else { return };
+            let Some((_, expendable)) = self.bans.expendable() else { return };
             self.lift(&expendable);
         }
         self.impose(target, Some(later(self.now, length)), BanReason::Misbehaved(what));
@@ -193,15 +195,26 @@ impl PeerManager {
 
     /// Takes up a ban that a store remembers. Answers whether it is still in force.
     pub(super) fn restore_ban(&mut self, record: &BanRecord) -> bool {
-        let left = record.until.map(|until| self.until_wall(until).min(MAX_DURATION));
+        let most = match record.why {
+            BanReason::Misbehaved(_) => self.config.behaviour.ban_for,
+            BanReason::Operator(_) => None,
+        };
+        let left = record.until.map(|until| self.until_wall(until).min(most.unwrap_or(MAX_DURATION)));
+        // One that is imposed without an operator ends.
+        let left = left.or(most);
         let own = record.target == BanTarget::Peer(self.config.self_id);
         let too_long = matches!(&record.why, BanReason::Operator(text) if text.len() > MAX_BAN_TEXT_BYTES);
-        let room = self.bans.len() < self.config.max_bans || self.bans.get(&record.target).is_some();
-        let over = left == Some(Duration::ZERO);
-        if own || too_long || over || !room {
+        if own || too_long || left == Some(Duration::ZERO) {
             return false;
         }
         let until = left.map(|left| later(self.now, left));
+        if self.bans.len() >= self.config.max_bans && self.bans.get(&record.target).is_none() {
+            let by_operator = matches!(record.why, BanReason::Operator(_));
+            let least = self.bans.expendable().filter(|least| by_operator || until > Some(least.0));
+            let Some((_, expendable)) = least else { return false };
+            self.skipped_records = self.skipped_records.saturating_add(1);
+            self.lift(&expendable);
+        }
         self.bans.insert(record.target, until, record.why.clone());
         true
     }

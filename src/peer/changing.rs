@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use super::PeerManager;
 use super::arena::Key;
+use super::backoff::{Hold, later};
 use super::change::Change;
 use super::config::ConfigError;
 use super::leaving::displaced;
 use super::order::Class;
 use super::pools::PoolName;
-use super::state::{EvictReason, Roles};
+use super::state::{EvictReason, Roles, State, Wait};
 use crate::event::Rule;
 use crate::id::NodeId;
 
@@ -51,7 +52,20 @@ impl PeerManager {
             peer.roles = roles;
             peer.rank.merit.class = class;
         });
+        self.shorten_hold(key);
         self.forget_if_unreachable(key);
+    }
+
+    /// Lets a peer be left alone no longer than it would be if its hold began now.
+    fn shorten_hold(&mut self, key: Key) {
+        let Some(peer) = self.peers.get(key) else { return };
+        let State::Idle(Wait::Held(hold)) = &peer.state else { return };
+        let most = later(self.now, self.backoff().longest(&peer.id, peer.failures, hold.why));
+        if hold.until > most {
+            let hold = Hold { until: most, ..*hold };
+            self.update(key, |peer| peer.state = State::Idle(Wait::Held(hold)));
+            self.touch(key);
+        }
     }
 
     /// Orders out what a pool holds beyond its limit.

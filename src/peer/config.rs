@@ -268,7 +268,8 @@ pub struct Config {
     pub cooldown: Duration,
     /// After so many failures in a row a peer is forgotten, unless it is [kept](Config::is_kept), of another network, or has
     /// just said that it has too many peers. Default 5: by the default back-off it could not be reached for more than seven
-    /// minutes then. At least 1.
+    /// minutes then. Nobody is forgotten so while nobody is connected, lest an outage of our own network empty the store.
+    /// At least 1.
     pub forget_after: Limit,
     /// How many peers are stored. Default 10,000: enough to find somebody again after a long absence, in a few
     /// megabytes. At least as many as the bounded pools may hold and the operator names.
@@ -277,8 +278,8 @@ pub struct Config {
     pub max_addresses_per_peer: usize,
     /// How many addresses are kept that one peer has told us. Default 256, of 10,000: nobody fills the store alone.
     pub max_addresses_per_source: Limit,
-    /// How many bans are kept. Default 10,000: as many as there are peers to ban. At least 1. A full table refuses the
-    /// operator's bans, and gives up the automatic one that ends first for a new automatic one.
+    /// How many bans are kept. Default 10,000: as many as there are peers to ban. At least 1. A full table gives up
+    /// the automatic ban that ends first for a new one; where there is none, it refuses the operator's.
     pub max_bans: usize,
     /// Our own addresses, told first.
     pub own_addresses: Vec<NodeAddress>,

@@ -218,7 +218,11 @@ impl PeerManager {
         match blocker {
             Blocker::Ban(serial) => {
                 let ban = self.bans.by_serial(serial);
-                self.rule(Rule::BannedPrefix).with_until(ban.and_then(|ban| ban.until))
+                let rule = match ban {
+                    Some((BanTarget::Peer(_), _)) => Rule::Banned,
+                    _ => Rule::BannedPrefix,
+                };
+                self.rule(rule).with_until(ban.and_then(|(_, ban)| ban.until))
             }
             Blocker::Group(group) => {
                 let connected = self.index.groups.connected(group, Direction::Outbound);

@@ -16,6 +16,47 @@
 //!
 //! After that, `next_wakeup` lies in the future, or there is none.
 //!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::time::{Duration, Instant};
+//!
+//! use peerage::peer::{Config, Output, PeerManager, Record, RecordKey, Source, WallTime};
+//! use peerage::{NodeAddress, NodeKey};
+//!
+//! let [ours, theirs] = [1, 2].map(|seed| NodeKey::insecure_from_seed(seed).id());
+//! let (now, wall) = (Instant::now(), WallTime::from_unix_ms(1_700_000_000_000));
+//! let mut manager = PeerManager::new(Config::new(ours), 7, now, wall, [])?;
+//!
+//! // What is persisted, by key: enough to begin again with.
+//! let mut stored: BTreeMap<RecordKey, Record> = BTreeMap::new();
+//! let mut keep = |manager: &mut PeerManager| {
+//!     while let Some(output) = manager.poll_output() {
+//!         match output {
+//!             Output::Persist(record) => drop(stored.insert(record.key(), record)),
+//!             Output::Forget(key) => drop(stored.remove(&key)),
+//!             Output::Update(update) => println!("{update:?}"),
+//!         }
+//!     }
+//! };
+//!
+//! assert_eq!(manager.why_not_dialling().to_string(), "no peer that could be dialled is known");
+//! manager.add(&NodeAddress::rlpx(theirs, ([192, 0, 2, 1], 30303).into()), Source::Operator, now)?;
+//! keep(&mut manager);
+//! assert!(manager.try_evict_next(now).is_none());
+//! let dial = manager.try_dial_next(now).unwrap();
+//! assert_eq!(dial.because.to_string(), "a slot was free: 0 of 25 were in use");
+//! assert_eq!(manager.why(&theirs).to_string(), "a dial to it is in flight");
+//! manager.dialed(dial.conn, now)?;
+//! keep(&mut manager);
+//!
+//! // After a restart it knows the peer, and why it is the next or is not.
+//! let later = now + Duration::from_secs(60);
+//! let wall = WallTime::from_unix_ms(1_700_000_060_000);
+//! let manager = PeerManager::new(Config::new(ours), 7, later, wall, stored.into_values())?;
+//! assert_eq!(manager.why(&theirs).to_string(), "it is the next to be dialled");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # The life of a connection
 //!
 //! The manager mints every [`ConnId`](crate::id::ConnId), and every report is keyed by it. A report about one that

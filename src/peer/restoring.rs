@@ -124,16 +124,16 @@ impl PeerManager {
 
     fn restored_standing(&self, record: &PeerRecord) -> Standing {
         let stored = &record.standing;
-        let points = |stored: Option<PointsRecord>| {
+        let points = |stored: Option<PointsRecord>, most: u32| {
             let Some(PointsRecord { points, since }) = stored else { return Points::default() };
             let age = self.wall_at(self.now).since(since);
-            Points::aged(points, age, self.now, self.config.behaviour.halves_every)
+            Points::aged(points.min(most), age, self.now, self.config.behaviour.halves_every)
         };
         let latency = stored.latency.map(|took| u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
         let offers = record.offers.as_ref().map(|offers| self.offers_mask(|wants| offers.contains(wants)));
         Standing {
-            bad: points(stored.bad),
-            good: points(stored.good),
+            bad: points(stored.bad, self.config.behaviour.limit),
+            good: points(stored.good, u32::MAX),
             uptime: stored.uptime.min(MAX_DURATION),
             latency_us: latency,
             offers,

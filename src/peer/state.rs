@@ -358,6 +358,12 @@ impl Peer {
         self.addresses.iter().any(|known| known.place == *address.place())
     }
 
+    /// Whether it is connected through this address, which we dialled.
+    pub(super) fn is_connected_at(&self, place: &Place) -> bool {
+        let remote = self.live().map(|live| &live.remote);
+        matches!(remote, Some(Remote::Address(address)) if address.place() == place)
+    }
+
     /// Charges a failure to an address, if that is still known.
     pub(super) fn charge_address(&mut self, address: &NodeAddress) {
         let known = self.addresses.iter_mut().find(|known| known.place == *address.place());

@@ -235,7 +235,9 @@ impl PeerManager {
         let failures = usize::try_from(peer.failures).unwrap_or(usize::MAX);
         // One of another network is remembered, or gossip would bring it back as new. One that is full is alive.
         let excused = peer.incompatible || peer.is_busy();
-        let failed = !self.config.forget_after.is_above(failures) && !excused;
+        // While nobody is connected it may be our own network that fails, and they are all that we know.
+        let alone = self.index.usage.live == 0;
+        let failed = !self.config.forget_after.is_above(failures) && !excused && !alone;
         if failed && peer.is_idle() && !peer.roles.kept {
             self.forget(key);
         } else {

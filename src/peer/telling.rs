@@ -84,8 +84,8 @@ impl PeerManager {
     ///
     /// The same peer gets the same answer while the store is the same, so it learns no more by asking again. An
     /// address goes only to peers whose own has the same [`Scope`] or a narrower one; a stranger's counts as public.
-    /// Not told: private peers, incompatible and banned ones, addresses that failed when last dialled, and the asker's
-    /// own.
+    /// Not told: private peers, incompatible and banned ones, addresses that failed when last dialled (one through which we
+    /// are connected did not), and the asker's own.
     #[must_use]
     pub fn advertise(&self, to: Option<NodeId>, limit: usize) -> Vec<NodeAddress> {
         let scope = to.map_or(Scope::Public, |to| self.scope_of(&to));
@@ -99,7 +99,7 @@ impl PeerManager {
             }
             let Some(peer) = self.peers.get(key).filter(|peer| Some(peer.id) != to) else { continue };
             let tellable = peer.addresses.iter().filter(|known| {
-                known.failures == 0
+                (known.failures == 0 || peer.is_connected_at(&known.place))
                     && known.place.scope() >= scope
                     && !self.is_banned(&peer.id, known.place.ip())
             });

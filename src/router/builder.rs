@@ -97,6 +97,7 @@ pub struct Builder {
     inbounds: Vec<Arc<dyn Inbound>>,
     transports: Vec<Box<dyn AnyTransport>>,
     peers: Vec<NodeAddress>,
+    unbans: Vec<BanTarget>,
     bans: Vec<(BanTarget, Option<Duration>, String)>,
     reactors: Vec<(String, BoxFuture<'static, ()>)>,
     observers: Vec<Box<dyn Observer>>,
@@ -139,6 +140,7 @@ impl Builder {
             inbounds: Vec::new(),
             transports: Vec::new(),
             peers: Vec::new(),
+            unbans: Vec::new(),
             bans: Vec::new(),
             reactors: Vec::new(),
             observers: Vec::new(),
@@ -238,6 +240,13 @@ impl Builder {
         self
     }
 
+    /// Lifts a ban that the store remembers, before those of [`ban`](Self::ban) and before the addresses to dial are taken up:
+    /// an address that is banned would fail [`build`](Self::build). One that is not there is no mistake.
+    pub fn unban(&mut self, target: BanTarget) -> &mut Self {
+        self.unbans.push(target);
+        self
+    }
+
     /// Runs `reactor` beside the router, under a name of its own for events and the report. Its panic ends it alone; what it returns is dropped.
     ///
     /// It should return when its channel or its updates end: one that has not by the drain timeout after the last
@@ -316,18 +325,7 @@ impl Builder {
         let loaded = self.store.load()?;
         let wall = self.wall.unwrap_or_else(wall_clock);
         let mut manager = Recorded::new((peers, seed), (now, wall), loaded.records, self.recorder)?;
-        for (target, length, why) in self.bans {
-            let op = Op::Ban { target, length, why: why.into() };
-            if let Answer::Ban(Err(error)) = manager.apply(op, now) {
-                return Err(BuildError::Ban { target, error });
-            }
-        }
-        for address in self.peers {
-            let op = Op::Add { address: address.clone(), source: Source::Operator };
-            if let Answer::Added(Err(error)) = manager.apply(op, now) {
-                return Err(BuildError::Address { address: Box::new(address), error });
-            }
-        }
+        instruct(&mut manager, (self.unbans, self.bans, self.peers), now)?;
         let (mailbox, requests) = Mailbox::new();
         let offer = Offer {
             client: self.config.client.clone(),
@@ -363,6 +361,33 @@ impl Builder {
         let ending = Ending::new(Arc::clone(&shared));
         Ok(Router { shared, actor, reactors: self.reactors, ending })
     }
+}
+
+/// Bans that the operator lifts, bans that it makes, and addresses that it gives.
+type Instructions = (Vec<BanTarget>, Vec<(BanTarget, Option<Duration>, String)>, Vec<NodeAddress>);
+
+/// Tells a new manager what the operator wants, in an order in which no address is refused for a ban that is lifted.
+fn instruct(
+    manager: &mut Recorded,
+    (unbans, bans, peers): Instructions,
+    now: std::time::Instant,
+) -> Result<(), BuildError> {
+    for target in unbans {
+        manager.apply(Op::Unban { target }, now);
+    }
+    for (target, length, why) in bans {
+        let op = Op::Ban { target, length, why: why.into() };
+        if let Answer::Ban(Err(error)) = manager.apply(op, now) {
+            return Err(BuildError::Ban { target, error });
+        }
+    }
+    for address in peers {
+        let op = Op::Add { address: address.clone(), source: Source::Operator };
+        if let Answer::Added(Err(error)) = manager.apply(op, now) {
+            return Err(BuildError::Address { address: Box::new(address), error });
+        }
+    }
+    Ok(())
 }
 
 /// What the wall's clock says; a time before 1970 counts as 1970. Records alone are written by it; nothing is timed by it.

@@ -26,7 +26,8 @@
 //! many](SqliteConfig::batch_records). So nobody waits for the disk, and memory is bounded by the number of records.
 //! A process that is killed loses at most the batch that was not written. A machine that loses power may lose the
 //! last few; the file stays whole. A batch that cannot be written is kept and tried again, at growing
-//! intervals, and [`take_fault`](crate::peer::Store::take_fault) says why.
+//! intervals, and [`take_fault`](crate::peer::Store::take_fault) says why. Meanwhile it is remembered of so many forgotten peers
+//! alone that their rows are to go; rows that stay are those of peers that the next start judges anew.
 //!
 //! One node at a time owns the file, by a lock on `FILE-lock` beside it, which stays there. `FILE-wal` and `FILE-shm`
 //! belong to SQLite and go when the store is closed; a copy of a running node's file needs the first of them too, or is

@@ -14,7 +14,8 @@ const TABLES: [&str; 3] = ["peers", "addresses", "bans"];
 /// What leads from each version to the next; a new file goes through all of them.
 ///
 /// Each table is clustered by its key, so that the file is read in one pass, without a search for each peer. Nothing here is
-/// ever changed: a new version is a new step at the end, and [`VERSION`] with it.
+/// ever changed: a new version is a new step at the end, and [`VERSION`] with it. SQLite keeps a comment on a column that is
+/// added only if it stands before the semicolon.
 const STEPS: [&str; VERSION as usize] = [
     "CREATE TABLE peers (
         id TEXT NOT NULL PRIMARY KEY,       -- the public key, 128 hex digits
@@ -29,15 +30,15 @@ const STEPS: [&str; VERSION as usize] = [
         failures INTEGER NOT NULL,          -- in a row
         PRIMARY KEY (peer, position)
     ) STRICT, WITHOUT ROWID;",
-    "ALTER TABLE peers ADD COLUMN hold_until INTEGER;   -- ms since 1970
-    ALTER TABLE peers ADD COLUMN hold_why TEXT;
-    ALTER TABLE peers ADD COLUMN bad_points INTEGER;
-    ALTER TABLE peers ADD COLUMN bad_since INTEGER;     -- ms since 1970
-    ALTER TABLE peers ADD COLUMN good_points INTEGER;
-    ALTER TABLE peers ADD COLUMN good_since INTEGER;    -- ms since 1970
-    ALTER TABLE peers ADD COLUMN uptime_ms INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE peers ADD COLUMN latency_us INTEGER;
-    ALTER TABLE peers ADD COLUMN offers TEXT;           -- NULL: never met
+    "ALTER TABLE peers ADD COLUMN hold_until INTEGER /* ms since 1970 */;
+    ALTER TABLE peers ADD COLUMN hold_why TEXT /* cooldown, backoff, busy, incompatible, ourselves, seed_rest */;
+    ALTER TABLE peers ADD COLUMN bad_points INTEGER /* as of bad_since */;
+    ALTER TABLE peers ADD COLUMN bad_since INTEGER /* ms since 1970 */;
+    ALTER TABLE peers ADD COLUMN good_points INTEGER /* as of good_since */;
+    ALTER TABLE peers ADD COLUMN good_since INTEGER /* ms since 1970 */;
+    ALTER TABLE peers ADD COLUMN uptime_ms INTEGER NOT NULL DEFAULT 0 /* of all connections that have ended */;
+    ALTER TABLE peers ADD COLUMN latency_us INTEGER /* smoothed; NULL: never measured */;
+    ALTER TABLE peers ADD COLUMN offers TEXT /* NULL: never met */;
     CREATE TABLE bans (
         target TEXT NOT NULL PRIMARY KEY,   -- a peers.id, or a range as 192.0.2.0/24
         until INTEGER,                      -- ms since 1970; NULL: until it is lifted

@@ -14,8 +14,12 @@ use crate::peer::{Record, RecordKey, StoreError};
 const MIN_BACKOFF: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
+/// Of so many forgotten peers it is kept, while nothing can be written, that their rows are to be deleted. A row that
+/// stays is that of a peer which the next start judges anew: not worth memory without a bound.
+const MAX_FORGOTTEN: usize = 1 << 14;
+
 /// Changes by key: a record to store, or `None` to delete it. The newest wins, so that there are never more than
-/// records.
+/// records, and than were forgotten since the last batch.
 type Changes = BTreeMap<RecordKey, Option<Record>>;
 
 /// What the store and its thread share.
@@ -36,8 +40,13 @@ struct State {
     /// How many changes were given so far, and how many of those are in the file.
     given: u64,
     written: u64,
+    /// How many of those that wait, and of those in hand, are forgotten peers.
+    forgotten: usize,
+    forgotten_in_hand: usize,
     /// Transactions that failed.
     failures: u64,
+    /// Whether the latest did.
+    failing: bool,
     last_fault: Option<StoreError>,
     /// The fault that was not yet taken.
     fault: Option<StoreError>,
@@ -51,7 +60,7 @@ impl Desk {
     pub(super) fn give(&self, key: RecordKey, change: Option<Record>, batch_records: usize) {
         let mut state = self.lock();
         let was_empty = state.pending.is_empty();
-        state.pending.insert(key, change);
+        state.put(key, change);
         state.given += 1;
         if was_empty || state.pending.len() >= batch_records {
             self.work.notify_one();
@@ -119,6 +128,7 @@ impl Desk {
         state.flushing = false;
         let changes = std::mem::take(&mut state.pending);
         state.in_hand = changes.len();
+        state.forgotten_in_hand = std::mem::take(&mut state.forgotten);
         (!changes.is_empty()).then_some((changes, state.given))
     }
 
@@ -133,18 +143,23 @@ impl Desk {
 
     fn written(&self, through: u64) {
         let mut state = self.lock();
+        // What was given since may have been dropped.
+        let through = if state.pending.is_empty() { state.given } else { through };
         (state.written, state.in_hand) = (through, 0);
+        (state.forgotten_in_hand, state.failing) = (0, false);
         self.tried.notify_all();
     }
 
     /// Takes back what could not be written, except for what is newer. Returns whether to try again.
     fn failed(&self, changes: Changes, why: StoreError) -> bool {
         let mut state = self.lock();
-        state.in_hand = 0;
+        (state.in_hand, state.forgotten_in_hand) = (0, 0);
         for (key, change) in changes {
             state.pending.entry(key).or_insert(change);
         }
+        state.forgotten = state.pending.iter().filter(|(key, change)| forgets_peer(key, change)).count();
         state.failures += 1;
+        state.failing = true;
         state.last_fault = Some(why.clone());
         state.fault = Some(why);
         self.tried.notify_all();
@@ -157,12 +172,38 @@ impl Desk {
     }
 }
 
+impl State {
+    /// Puts a change in place of an older one of its key.
+    fn put(&mut self, key: RecordKey, change: Option<Record>) {
+        let forgets = forgets_peer(&key, &change);
+        if let Some(old) = self.pending.remove(&key) {
+            self.forgotten -= usize::from(forgets_peer(&key, &old));
+        }
+        let full = self.forgotten + self.forgotten_in_hand >= MAX_FORGOTTEN;
+        if forgets && full && (self.failing || self.ended) {
+            return;
+        }
+        self.forgotten += usize::from(forgets);
+        self.pending.insert(key, change);
+    }
+}
+
+fn forgets_peer(key: &RecordKey, change: &Option<Record>) -> bool {
+    matches!((key, change), (RecordKey::Peer(_), None))
+}
+
 /// Lets nobody wait for a thread that is gone, whatever ended it.
 struct Ending(Arc<Desk>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.0.lock().ended = true;
+        let mut state = self.0.lock();
+        state.ended = true;
+        if !state.closing {
+            let why = StoreError::new("can no longer be written: its thread has ended");
+            (state.last_fault, state.fault) = (Some(why.clone()), Some(why));
+        }
+        drop(state);
         self.0.tried.notify_all();
     }
 }
@@ -188,4 +229,54 @@ pub(super) fn run(desk: Arc<Desk>, mut connection: Connection, file: &Owned, con
         }
     }
     drop(connection);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::NodeKey;
+
+    fn forget(desk: &Desk, peers: std::ops::Range<usize>) {
+        for peer in peers {
+            let id = NodeKey::insecure_from_seed(peer as u64).id();
+            desk.give(RecordKey::Peer(id), None, usize::MAX);
+        }
+    }
+
+    #[test]
+    fn peers_that_come_and_go_while_nothing_can_be_written_take_bounded_memory() {
+        let desk = Desk::default();
+        forget(&desk, 0..1);
+        let config = SqliteConfig::default();
+        desk.lock().flushing = true;
+        let (changes, _) = desk.take(&config, None).unwrap();
+        assert!(desk.failed(changes, StoreError::new("has no room")));
+        forget(&desk, 0..MAX_FORGOTTEN + 100);
+        assert_eq!(desk.left().0, MAX_FORGOTTEN);
+        desk.lock().flushing = true;
+        let (changes, _) = desk.take(&config, None).unwrap();
+        forget(&desk, 0..MAX_FORGOTTEN + 100);
+        assert_eq!(desk.left().0, MAX_FORGOTTEN, "what is being tried again counts");
+        assert!(desk.failed(changes, StoreError::new("has no room")));
+        desk.lock().flushing = true;
+        let (_, through) = desk.take(&config, None).unwrap();
+        forget(&desk, MAX_FORGOTTEN..MAX_FORGOTTEN + 1);
+        desk.written(through);
+        assert_eq!(desk.flush(), Ok(()), "nobody waits for what was dropped");
+        forget(&desk, 0..MAX_FORGOTTEN + 100);
+        assert_eq!(desk.left().0, MAX_FORGOTTEN + 100, "what can be written is kept until then");
+    }
+
+    #[test]
+    fn a_thread_that_panics_is_a_fault_that_is_told() {
+        let desk = Arc::new(Desk::default());
+        let ending = Ending(Arc::clone(&desk));
+        let thread = std::panic::AssertUnwindSafe(|| {
+            let _ending = ending;
+            panic!("a bug");
+        });
+        assert!(std::panic::catch_unwind(thread).is_err());
+        let fault = desk.take_fault().map(|why| why.to_string());
+        assert_eq!(fault.as_deref(), Some("the peer store can no longer be written: its thread has ended"));
+    }
 }

@@ -169,8 +169,8 @@ async fn a_node_says_who_is_kept_out_and_why_nobody_is_dialled() {
         "50ms",
     ]);
     bob.line_with("could not be reached").await;
-    let line = bob.line_with("whom to dial").await;
-    assert!(line.starts_with("0 peers, 1 known; whom to dial: "), "{line}");
+    let line = bob.line_with("1 known").await;
+    assert!(line.starts_with("0 peers, 1 known; the next to be dialled: it "), "{line}");
     alice.signal("TERM");
     assert_eq!(alice.end().await.code, Some(0));
 }
@@ -202,6 +202,31 @@ async fn a_node_with_a_store_knows_its_peers_and_bans_when_it_comes_back() {
     fs::write(&other, "not a store").unwrap();
     refused(&["node", "--listen", "127.0.0.1:0", "--key", &key, "--store", &other], "notes.txt").await;
     assert_eq!(fs::read_to_string(&other).unwrap(), "not a store");
+    let ended = run(&["node", "--listen", "127.0.0.1:0", "--key", &key, "--store", &other]).await;
+    assert_eq!(ended.stderr[0].matches("notes.txt").count(), 1, "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_ban_that_is_stored_is_lifted_before_anybody_is_dialled() {
+    let folder = TempDir::new().unwrap();
+    let (key, store) = (path(&folder, "a"), path(&folder, "peers.db"));
+    let (bob, first) = node(&path(&folder, "b"), &[]).await;
+    let enode = first["enode"].as_str().unwrap();
+    let (alice, _) = node(&key, &["--store", &store, "--ban", "127.0.0.0/8"]).await;
+    alice.signal("TERM");
+    assert_eq!(alice.end().await.code, Some(0));
+
+    let again = ["node", "--listen", "127.0.0.1:0", "--key", &key, "--store", &store, "--peer", enode];
+    refused(&again, "banned; --unban lifts").await;
+    let more = ["--store", &store, "--peer", enode, "--unban", "127.0.0.0/8", "--unban", "192.0.2.1"];
+    let (mut alice, _) = node(&key, &more).await;
+    alice.event("up").await;
+    alice.signal("TERM");
+    assert_eq!(alice.end().await.code, Some(0));
+    let shell = rusqlite::Connection::open(&store).unwrap();
+    let bans: u32 = shell.query_row("SELECT count(*) FROM bans", [], |row| row.get(0)).unwrap();
+    assert_eq!(bans, 0);
+    drop(bob);
 }
 
 #[tokio::test]
@@ -333,8 +358,11 @@ async fn malformed_arguments_are_refused_in_one_sentence() {
     refused(&["node", "--unconditional", "nobody"], "node id").await;
     refused(&["node", "--seed-mode", "soon"], "10s").await;
     refused(&["node", "--ban", "192.0.2.0/33"], "0 to 32").await;
-    refused(&["node", "--ban", "192.0.2.1=soon"], "10s").await;
+    refused(&["node", "--ban", "192.0.2.1=soon"], "30d").await;
     refused(&["node", "--ban", "somebody"], "192.0.2.0/24").await;
+    refused(&["node", "--ban", "192.0.2.1=366d"], "365d").await;
+    refused(&["node", "--max-inbound", "-1"], "must be a number or `unlimited`").await;
+    refused(&["node", "--unban", "192.0.2.1=1d"], "a ban may end").await;
     refused(&["node", "--quota", "archive=2"], "service:archive=2").await;
     refused(&["node", "--quota", "service:archive=0"], "from 1 on").await;
     refused(&["devnet", "--nodes", "1"], "2..=512").await;

@@ -93,7 +93,8 @@ async fn the_first_decision_that_differs_is_named_with_its_line() {
     assert_eq!((ended.code, &differs["line"]), (Some(1), &(line as u64 + 1).into()), "{ended:?}");
     assert_eq!(differs["recorded"]["dial"]["conn"].as_u64().map(|conn| conn / 10), Some(7));
     let words = ended.stderr.join(" ");
-    for part in [&format!("line {}, ", line + 1), "on `try dial next`", "conn: 7", "and now `dial: "] {
+    for part in [&format!("changed: line {}, ", line + 1), "on `try dial next`", "conn: 7", "and now `dial: "]
+    {
         assert!(words.contains(part), "{part} is not in {words}");
     }
     // What stands before that line is decided the same.

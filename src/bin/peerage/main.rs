@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use peerage::NodeAddress;
+use peerage::peer::MAX_DURATION;
 
 use crate::output::{Failure, Output};
 
@@ -75,7 +76,7 @@ enum Command {
         key: PathBuf,
         /// Whom it wants.
         #[command(flatten)]
-        policy: policy::Policy,
+        policy: Box<policy::Policy>,
         /// How often the node looks whether it has fewer peers than it may dial, and says why.
         #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
         status: Duration,
@@ -149,6 +150,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     if bounds.contains(&time) { Ok(time) } else { Err("must be from 1ms to 24h".into()) }
 }
 
+/// A length of time as the peer manager takes it.
+fn long_duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<humantime::Duration>();
+    let time: Duration = parsed.map_err(|_| "must be a length of time, as in 90s, 12h or 30d")?.into();
+    let bounds = Duration::from_millis(1)..=MAX_DURATION;
+    if bounds.contains(&time) { Ok(time) } else { Err("must be from 1ms to 365d".into()) }
+}
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -186,7 +195,7 @@ fn run(command: Command, output: &Output) -> Result<(), Failure> {
             runtime()?.block_on(devnet::run(output, &settings))
         }
         Command::Node { listen, key, policy, status, network, store, journal } => {
-            let settings = node::Settings { listen, key, policy, status, network, store, journal };
+            let settings = node::Settings { listen, key, policy: *policy, status, network, store, journal };
             runtime()?.block_on(node::run(output, settings))
         }
         Command::Replay { file, until, verbose } => {

@@ -9,9 +9,9 @@ use peerage::address::Endpoint;
 use peerage::channel::PeerUpdates;
 use peerage::event::{DisconnectReason, Event, EventKind};
 use peerage::id::Direction;
-use peerage::peer::PeerUpdate;
+use peerage::peer::{AddError, PeerUpdate};
 use peerage::reactor::{chat, drive, ping};
-use peerage::router::{Builder, Report, RouterHandle};
+use peerage::router::{BuildError, Builder, Report, RouterHandle};
 use peerage::store::{SqliteConfig, SqliteStore};
 use peerage::transport::DnsResolver;
 use peerage::transport::rlpx::RlpxTransport;
@@ -55,14 +55,14 @@ pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failu
     });
     if let Some(file) = &settings.store {
         let store = SqliteStore::open(file, SqliteConfig::default());
-        builder.store(store.map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?);
+        builder.store(store.map_err(|error| Failure::usage(error.to_string()))?);
     }
     if let Some(flag) = settings.policy.naming(id) {
         return Err(Failure::usage(format!("{flag} names this node itself")));
     }
     settings.policy.declare(&mut builder);
     builder.configure(|config| config.network.clone_from(&settings.network));
-    let invalid = |error: peerage::router::BuildError| Failure::usage(error.to_string());
+    let invalid = |error: BuildError| Failure::usage(error.to_string());
     let (lines_sender, lines) = mpsc::channel(64);
     let first_number = getrandom::u64().map_err(|error| Failure::failed(error.to_string()))?;
     let chat_channel = builder.channel().map_err(invalid)?;
@@ -109,7 +109,15 @@ pub(crate) async fn run(output: &Output, settings: Settings) -> Result<(), Failu
 
 /// Builds the node, and only then writes its new key: a node that cannot start leaves none behind.
 fn build(builder: Builder, new_key: Option<(&Path, &NodeKey)>) -> Result<Router, Failure> {
-    let router = builder.build().map_err(|error| Failure::usage(error.to_string()))?;
+    let router = builder.build().map_err(|error| {
+        let hint = match error {
+            BuildError::Address { error: AddError::Banned, .. } => {
+                "; --unban lifts a ban that is in the store"
+            }
+            _ => "",
+        };
+        Failure::usage(format!("{error}{hint}"))
+    })?;
     new_key.map_or(Ok(()), |(file, key)| key::store(file, key))?;
     Ok(router)
 }

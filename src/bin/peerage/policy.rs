@@ -11,7 +11,7 @@ use peerage::peer::{BanTarget, Limit, Quota, Want};
 use peerage::router::{Builder, RouterConfig};
 use peerage::{NodeAddress, NodeId};
 
-use crate::duration;
+use crate::{duration, long_duration};
 
 /// Whom a node wants, and how many.
 #[derive(Debug, Args)]
@@ -36,14 +36,18 @@ pub(crate) struct Policy {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     seed_mode: Option<Duration>,
     /// Most connections to peers that this node dials.
-    #[arg(long, value_name = "N|unlimited", default_value = "25", value_parser = limit)]
+    #[arg(long, value_name = "N|unlimited", default_value = "25", value_parser = limit, allow_negative_numbers = true)]
     max_outbound: Limit,
     /// Most connections of peers that dial this node.
-    #[arg(long, value_name = "N|unlimited", default_value = "25", value_parser = limit)]
+    #[arg(long, value_name = "N|unlimited", default_value = "25", value_parser = limit, allow_negative_numbers = true)]
     max_inbound: Limit,
-    /// Keep out a peer, an IP address or a range, for a time or for good; may be given several times.
+    /// Keep out a peer, an IP address or a range, for a time or for good; may be given several times. With --store it
+    /// outlives the node.
     #[arg(long = "ban", value_name = "ID|IP|IP/BITS[=TIME]", value_parser = ban)]
     bans: Vec<(BanTarget, Option<Duration>)>,
+    /// Lift a ban that is in the store; may be given several times.
+    #[arg(long = "unban", value_name = "ID|IP|IP/BITS", value_parser = target)]
+    unbans: Vec<BanTarget>,
     /// Have at least so many peers that offer something, as in service:archive=2; may be given several times.
     #[arg(long = "quota", value_name = "capability:NAME=N|service:NAME=N", value_parser = quota)]
     quotas: Vec<Quota>,
@@ -94,6 +98,9 @@ impl Policy {
     /// Declares all of it.
     pub(crate) fn declare(&self, builder: &mut Builder) {
         builder.configure(|config| self.configure(config));
+        for target in &self.unbans {
+            builder.unban(*target);
+        }
         for (target, length) in &self.bans {
             builder.ban(*target, *length, "--ban");
         }
@@ -126,21 +133,24 @@ fn limit(text: &str) -> Result<Limit, String> {
 
 fn ban(text: &str) -> Result<(BanTarget, Option<Duration>), String> {
     let (target, length) = match text.split_once('=') {
-        Some((target, length)) => (target, Some(duration(length)?)),
+        Some((target, length)) => (target, Some(long_duration(length)?)),
         None => (text, None),
     };
-    let target = if let Ok(id) = target.parse::<NodeId>() {
-        BanTarget::Peer(id)
-    } else if let Ok(ip) = target.parse::<IpAddr>() {
-        BanTarget::Prefix(IpPrefix::single(ip))
-    } else if target.contains('/') {
-        BanTarget::Prefix(target.parse().map_err(|error: peerage::address::IpPrefixError| error.to_string())?)
+    Ok((self::target(target)?, length))
+}
+
+fn target(text: &str) -> Result<BanTarget, String> {
+    if let Ok(id) = text.parse::<NodeId>() {
+        Ok(BanTarget::Peer(id))
+    } else if let Ok(ip) = text.parse::<IpAddr>() {
+        Ok(BanTarget::Prefix(IpPrefix::single(ip)))
+    } else if text.contains('/') {
+        Ok(BanTarget::Prefix(
+            text.parse().map_err(|error: peerage::address::IpPrefixError| error.to_string())?,
+        ))
     } else {
-        return Err(
-            "must be a node id, an IP address or a range as 192.0.2.0/24, and may end in =TIME".into()
-        );
-    };
-    Ok((target, length))
+        Err("must be a node id, an IP address or a range as 192.0.2.0/24; a ban may end in =TIME".into())
+    }
 }
 
 fn quota(text: &str) -> Result<Quota, String> {
@@ -164,11 +174,16 @@ mod tests {
     fn bans_are_read_with_and_without_a_time() {
         let range = |text: &str| BanTarget::Prefix(text.parse().unwrap());
         assert_eq!(ban("192.0.2.7/24"), Ok((range("192.0.2.0/24"), None)));
+        assert_eq!(
+            ban("192.0.2.7=365d"),
+            Ok((range("192.0.2.7/32"), Some(Duration::from_secs(365 * 86_400))))
+        );
         let minute = Some(Duration::from_secs(60));
         assert_eq!(ban("2001:db8::1=1m"), Ok((range("2001:db8::1/128"), minute)));
         let id = peerage::NodeKey::insecure_from_seed(1).id();
         assert_eq!(ban(&format!("{id}=1m")), Ok((BanTarget::Peer(id), minute)));
-        for bad in ["", "=1m", "192.0.2.0/33", "192.0.2.0/24=soon", "peer"] {
+        for bad in ["", "=1m", "192.0.2.0/33", "192.0.2.0/24=soon", "192.0.2.7=366d", "192.0.2.7=0s", "peer"]
+        {
             assert!(ban(bad).is_err(), "{bad}");
         }
     }

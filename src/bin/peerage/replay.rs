@@ -38,7 +38,7 @@ pub(crate) fn run(output: &Output, settings: &Settings<'_>) -> Result<(), Failur
         }
         if !step.agrees() {
             sums.show(output, false);
-            return Err(differs(output, &step));
+            return Err(differs(output, settings.file, &step));
         }
     }
     if let Err(violation) = replay.check_invariants() {
@@ -96,7 +96,7 @@ fn show(output: &Output, step: &Step) {
 }
 
 /// Says which decision differs first.
-fn differs(output: &Output, step: &Step) -> Failure {
+fn differs(output: &Output, file: &Path, step: &Step) -> Failure {
     let op = value(&step.op);
     output.object(&json!({
         "event": "differs", "line": step.line, "at_ns": nanos(step.at), "op": op, "recorded": step.recorded,
@@ -104,7 +104,8 @@ fn differs(output: &Output, step: &Step) -> Failure {
     }));
     let (at, recorded, replayed) = (step.at.as_secs_f64(), words(&step.recorded), words(&step.replayed));
     Failure::failed(format!(
-        "line {}, {at:.6} s after the start: on `{}` it was decided `{recorded}`, and now `{replayed}`",
+        "{}: line {}, {at:.6} s after the start: on `{}` it was decided `{recorded}`, and now `{replayed}`",
+        file.display(),
         step.line,
         words(&op)
     ))

@@ -41,9 +41,34 @@ pub(crate) async fn watch(
 
 fn tell(output: &Output, connected: usize, known: usize, because: &Because) {
     output.line(
-        format!("{}, {known} known; whom to dial: {because}", peers(connected)),
+        format!("{}, {known} known; {}", peers(connected), sentence(because)),
         &json!({ "event": "status", "connected": connected, "known": known, "because": reason(because) }),
     );
+}
+
+/// Why nobody is dialled. A rule about one peer says "it": that is whoever would be dialled first.
+fn sentence(because: &Because) -> String {
+    let of_all = matches!(
+        because.rule,
+        Rule::NobodyKnown
+            | Rule::DialsInFlight
+            | Rule::OutboundFull
+            | Rule::UpgradesInUse
+            | Rule::UpgradeTooSoon
+            | Rule::NobodyWorse
+            | Rule::NobodyOldEnough
+    );
+    let subject = if of_all { "nobody is dialled" } else { "the next to be dialled" };
+    format!("{subject}: {because}")
+}
+
+/// A length of time for people: whole seconds, or milliseconds below one.
+fn rounded(length: Duration) -> humantime::FormattedDuration {
+    let whole = match length.as_secs() {
+        0 => Duration::from_millis(u64::from(length.subsec_millis())),
+        seconds => Duration::from_secs(seconds),
+    };
+    humantime::format_duration(whole)
 }
 
 /// Shows the decisions of the peer manager that an operator wants to see.
@@ -56,7 +81,7 @@ pub(crate) fn show_decision(output: &Output, event: &Event) {
         ),
         EventKind::Banned { target, why, automatic, because } => {
             let lasts = match because.remaining() {
-                Some(left) => format!(" for {}", humantime::format_duration(Duration::from_secs(left.as_secs()))),
+                Some(left) => format!(" for {}", rounded(left)),
                 None => String::new(),
             };
             output.line(
@@ -92,4 +117,30 @@ fn reason(because: &Because) -> Value {
         "rule": because.rule.as_str(), "value": because.value, "threshold": because.threshold,
         "remaining_s": because.remaining().map(|left| left.as_secs()), "text": because.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "somewhere for time to begin")]
+    fn a_reason_says_whether_it_is_about_everybody_or_about_the_next() {
+        let of = |rule| sentence(&Because::new(rule, Instant::now()));
+        assert_eq!(of(Rule::NobodyKnown), "nobody is dialled: no peer that could be dialled is known");
+        assert_eq!(of(Rule::Busy), "the next to be dialled: it said that it has no room");
+        for rule in Rule::ALL {
+            let text = Because::new(*rule, Instant::now()).to_string();
+            let of_one = text.starts_with("it ") || text.starts_with("its ");
+            assert!(!of_one || of(*rule).starts_with("the next"), "{rule}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_told_in_whole_seconds_and_short_ones_in_milliseconds() {
+        let spoken = |nanos| rounded(Duration::from_nanos(nanos)).to_string();
+        assert_eq!([spoken(999_999_999), spoken(61_500_000_000)], ["999ms", "1m 1s"]);
+    }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::dialing::Seat;
+use super::ending::clear_address;
 use super::state::{Claim, Doom, Handshake, Live, Model, Pool, is_kept};
 use crate::address::{Endpoint, IpPrefix};
 use crate::event::{Blame, Closed, DisconnectReason, Layer};
@@ -151,11 +152,12 @@ impl Model {
     /// Takes the connection to a peer away for another one.
     pub(super) fn replace(&mut self, id: &NodeId) -> Option<ConnId> {
         let peer = self.peers.get_mut(id)?;
-        let Live { conn, up, since, .. } = peer.live.take()?;
+        let Live { conn, up, since, remote, .. } = peer.live.take()?;
         let lived = self.now - since;
         peer.uptime += lived;
         if lived >= self.config.backoff.survival {
             peer.failures = 0;
+            clear_address(peer, &remote);
         }
         self.leave_seat(conn);
         if up {

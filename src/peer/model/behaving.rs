@@ -95,7 +95,8 @@ impl Model {
         let renewed = self.bans.contains_key(&target);
         let max_bans = self.config.max_bans;
         if !renewed && self.bans.len() >= max_bans {
-            return Err(BanError::TooMany { max_bans });
+            let first = self.first_automatic_ban().ok_or(BanError::TooMany { max_bans })?;
+            self.bans.remove(&first);
         }
         let until = length.and_then(|length| self.now.checked_add(length));
         self.bans.insert(target, Ban { until, why: BanReason::Operator(why.into()) });
@@ -120,17 +121,20 @@ impl Model {
     /// The ban of a peer that misbehaved. A ban that is in force stays as it is.
     fn ban_by_itself(&mut self, id: NodeId, length: Duration, what: Misbehaviour) {
         let target = BanTarget::Peer(id);
-        let by_itself = |ban: &Ban| matches!(ban.why, BanReason::Misbehaved(_));
         if self.bans.contains_key(&target) {
             return;
         }
         if self.bans.len() >= self.config.max_bans {
-            let own = self.bans.iter().filter(|(_, ban)| by_itself(ban));
-            let Some((_, first)) = own.map(|(target, ban)| (ban.until, *target)).min() else { return };
+            let Some(first) = self.first_automatic_ban() else { return };
             self.bans.remove(&first);
         }
         let until = self.now.checked_add(length);
         self.bans.insert(target, Ban { until, why: BanReason::Misbehaved(what) });
+    }
+
+    fn first_automatic_ban(&self) -> Option<BanTarget> {
+        let automatic = self.bans.iter().filter(|(_, ban)| matches!(ban.why, BanReason::Misbehaved(_)));
+        automatic.map(|(target, ban)| (ban.until, *target)).min().map(|(_, target)| target)
     }
 
     pub(super) fn unban(&mut self, target: &BanTarget) -> bool {
@@ -148,6 +152,7 @@ impl Model {
         }
         config.validate()?;
         self.config = config;
+        change.peer().into_iter().for_each(|id| self.shorten_hold(&id));
         self.lower(Pool::Outbound);
         self.lower(Pool::Inbound);
         self.forget_the_unreachable();

@@ -124,7 +124,8 @@ impl Model {
         let Some(peer) = self.peers.get(id) else { return };
         let failures = usize::try_from(peer.failures).unwrap_or(usize::MAX);
         let busy = peer.hold.is_some_and(|hold| hold.why == HoldReason::Busy);
-        let failed = !self.config.forget_after.is_above(failures) && !peer.incompatible && !busy;
+        let alone = self.lives().next().is_none();
+        let failed = !self.config.forget_after.is_above(failures) && !peer.incompatible && !busy && !alone;
         if failed && peer.is_idle() && !is_kept(&self.config, id) {
             self.peers.remove(id);
         }
@@ -162,6 +163,19 @@ impl Model {
         if hold.until < cooldown.until { cooldown } else { hold }
     }
 
+    /// A peer whom the operator spoke of is left alone no longer than if its hold began now.
+    pub(super) fn shorten_hold(&mut self, id: &NodeId) {
+        let Some(hold) = self.peers.get(id).and_then(|peer| peer.hold) else { return };
+        let end = match hold.why {
+            HoldReason::Backoff => End::Failed,
+            HoldReason::Busy => End::Busy,
+            // The others are as long for everybody.
+            _ => return,
+        };
+        let until = self.hold_after_dial(id, end).until.min(hold.until);
+        self.peers.get_mut(id).into_iter().for_each(|peer| peer.hold = Some(Hold { until, ..hold }));
+    }
+
     /// `min * 2^(n-1)`, capped, plus jitter.
     fn exponential(&self, id: &NodeId, n: u32) -> Duration {
         let backoff = &self.config.backoff;
@@ -188,7 +202,7 @@ fn later(now: Instant, length: Duration) -> Instant {
     now.checked_add(length).unwrap_or(now)
 }
 
-fn clear_address(peer: &mut Peer, remote: &Remote) {
+pub(super) fn clear_address(peer: &mut Peer, remote: &Remote) {
     let Remote::Address(address) = remote else { return };
     let used = peer.addresses.iter_mut().filter(|known| known.address == *address);
     used.for_each(|known| known.failures = 0);

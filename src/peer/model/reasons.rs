@@ -34,6 +34,15 @@ pub(super) fn check_reasons(model: &Model, manager: &PeerManager) {
     }
     let because = manager.why_not_dialling();
     check_words(&because);
+    let of_a_range = match because.rule {
+        Rule::Banned => Some(false),
+        Rule::BannedPrefix => Some(true),
+        _ => None,
+    };
+    if let Some(of_a_range) = of_a_range {
+        let such = banned.iter().any(|target| matches!(target, BanTarget::Prefix(_)) == of_a_range);
+        assert!(such, "there is no such ban: {because}");
+    }
     let promised = because.rule == Rule::NextInLine;
     assert!(!promised || next.is_some(), "somebody is said to be dialled next, and nobody is");
     // Whoever could not be dialled is out of the line now.

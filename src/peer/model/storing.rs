@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
-use super::state::{Ban, Class, Model, Peer, Points, address_ip, is_kept};
+use super::state::{Ban, Class, Live, Model, Peer, Points, address_ip, is_kept};
 use crate::address::{NodeAddress, Scope};
 use crate::id::NodeId;
 use crate::peer::{
@@ -208,14 +208,16 @@ impl Model {
             let banned = self.bans.contains_key(&BanTarget::Peer(peer.id));
             !(Some(peer.id) == to || peer.incompatible || banned || self.config.private.contains(&peer.id))
         };
-        let addresses = self.peers.values().filter(may_be_told).flat_map(|peer| &peer.addresses);
-        let open = addresses.filter(|known| {
+        let peers = self.peers.values().filter(may_be_told);
+        let addresses = peers.flat_map(|peer| peer.addresses.iter().map(move |known| (peer, known)));
+        let open = addresses.filter(|(peer, known)| {
             let address = &known.address;
-            known.failures == 0
+            let through = |live: &Live| live.remote == Remote::Address(address.clone());
+            (known.failures == 0 || peer.live.as_ref().is_some_and(through))
                 && address.scope() >= scope
                 && self.check_ban(&address.id(), address_ip(address)).is_ok()
         });
-        own.chain(open.map(|known| known.address.clone())).collect()
+        own.chain(open.map(|(_, known)| known.address.clone())).collect()
     }
 
     /// How far a peer's own address reaches: that of its connection, else the widest known.

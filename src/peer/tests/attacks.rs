@@ -146,6 +146,7 @@ fn the_end_of_a_ban_of_everybody_puts_so_many_back_into_the_line_in_each_input()
 #[test]
 fn whoever_has_too_many_peers_again_and_again_is_not_forgotten_for_it() {
     let mut bench = Bench::new(Config { forget_after: Limit::AtMost(2), ..quick() });
+    bench.accept(id(9)).unwrap();
     bench.know(&[id(1)]);
     for _ in 0..4 {
         let conn = bench.dial_to(id(1));
@@ -157,4 +158,80 @@ fn whoever_has_too_many_peers_again_and_again_is_not_forgotten_for_it() {
     let conn = bench.dial_to(id(1));
     assert_eq!(bench.dial_failed(conn, &refused()), Report::Applied);
     assert!(!bench.manager.knows(&id(1)), "now it does not answer");
+}
+
+#[test]
+fn an_outage_of_our_own_network_empties_no_store() {
+    let mut bench = Bench::new(Config { forget_after: Limit::AtMost(2), ..quick() });
+    bench.know(&[id(2)]);
+    let conn = bench.connect_to(id(2));
+    bench.leave(conn);
+    bench.know(&[id(1)]);
+    for _ in 0..20 {
+        while let Some(dial) = bench.dial() {
+            assert_eq!(bench.dial_failed(dial.conn, &refused()), Report::Applied);
+        }
+        bench.advance(ms(1_000));
+    }
+    assert_eq!(bench.stored.len(), 2);
+    // Somebody is there again: whoever does not answer now is at fault for that.
+    bench.accept(id(3)).unwrap();
+    while let Some(dial) = bench.dial() {
+        assert_eq!(bench.dial_failed(dial.conn, &refused()), Report::Applied);
+    }
+    assert_eq!(bench.stored.len(), 0);
+}
+
+#[test]
+fn a_table_full_of_automatic_bans_takes_the_operators() {
+    let mut config = quick();
+    config.max_bans = 2;
+    config.behaviour.ban_for = Some(ms(1_000));
+    let mut bench = Bench::new(config);
+    for peer in [1, 2] {
+        bench.advance(ms(1));
+        let conn = bench.accept(id(peer)).unwrap();
+        assert_eq!(bench.reported(conn, Misbehaviour::Breach, 1), Report::Applied);
+    }
+    for peer in [3, 4] {
+        assert!(bench.ban(BanTarget::Peer(id(peer)), None).is_ok());
+    }
+    assert_eq!(bench.ban(BanTarget::Peer(id(5)), None), Err(BanError::TooMany { max_bans: 2 }));
+    let mut left: Vec<_> = bench.manager.bans().map(|ban| ban.target).collect();
+    left.sort();
+    let mut operators = [id(3), id(4)].map(BanTarget::Peer);
+    operators.sort();
+    assert_eq!(left, operators);
+    assert_eq!(bench.banned.len(), 2);
+}
+
+#[test]
+fn an_address_that_we_are_connected_to_is_told_whatever_befell_dials_before() {
+    let mut bench = Bench::new(quick());
+    bench.know(&[id(1)]);
+    let conn = bench.dial_to(id(1));
+    assert_eq!(bench.dial_failed(conn, &refused()), Report::Applied);
+    assert_eq!(bench.manager.advertise(None, 9), [], "the last dial to it failed");
+    bench.pass(ms(100));
+    let conn = bench.connect_to(id(1));
+    assert_eq!(bench.manager.advertise(None, 9), [address(id(1))], "the last dial to it did not fail");
+    assert_eq!(bench.disconnected(conn, &refused()), Report::Applied);
+    assert_eq!(bench.manager.advertise(None, 9), [], "that connection did not live");
+}
+
+#[test]
+fn a_connection_that_lived_clears_its_address_also_when_another_replaces_it() {
+    let mut bench = Bench::new(quick());
+    let peer = greater(0);
+    bench.know(&[peer]);
+    let conn = bench.dial_to(peer);
+    assert_eq!(bench.dial_failed(conn, &refused()), Report::Applied);
+    bench.pass(ms(100));
+    let first = bench.connect_to(peer);
+    bench.pass(ms(1_000));
+    let conn = bench.incoming().unwrap();
+    assert_eq!(bench.accepted(conn, peer), Ok(Admitted { replaces: Some(first) }));
+    let record = bench.manager.record(&peer).unwrap();
+    assert_eq!((record.failures, record.addresses[0].failures), (0, 0));
+    assert_eq!(bench.stored[&peer], record);
 }

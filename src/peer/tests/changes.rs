@@ -309,3 +309,28 @@ fn a_youth_that_ended_under_protection_is_over_when_the_protection_is() {
     assert_eq!(bench.wakeup(), Some((ms(0), WakeReason::Dial)), "peer 1 is old enough");
     bench.dial_to(id(2));
 }
+
+#[test]
+fn whoever_becomes_persistent_is_left_alone_no_longer_than_a_persistent_peer() {
+    for (closed, why) in
+        [(refused(), HoldReason::Backoff), (Closed::remote(DisconnectReason::TooManyPeers), HoldReason::Busy)]
+    {
+        let mut bench = Bench::new(quick());
+        bench.know(&[id(1)]);
+        for _ in 0..4 {
+            let dial = bench.dial_to(id(1));
+            assert_eq!(bench.dial_failed(dial, &closed), Report::Applied);
+            bench.pass(ms(1_000));
+        }
+        let dial = bench.dial_to(id(1));
+        assert_eq!(bench.dial_failed(dial, &closed), Report::Applied);
+        bench.member(PeerSet::Persistent, id(1), true);
+        let most = bench.now + bench.manager.config().backoff.max_persistent;
+        let idle = Status::Idle { bad_points: 0, hold: Some(Hold { until: most, why }) };
+        assert_eq!(bench.manager.status(&id(1)), Some(idle));
+        assert_eq!(bench.stored.get(&id(1)).cloned(), bench.manager.record(&id(1)));
+        bench.member(PeerSet::Persistent, id(1), false);
+        bench.pass(ms(200));
+        bench.dial_to(id(1));
+    }
+}

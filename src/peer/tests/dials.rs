@@ -42,6 +42,7 @@ fn retries_double_within_both_bounds_up_to_the_cap() {
 fn persistent_peers_are_retried_sooner_and_never_forgotten() {
     let config = Config { persistent: [id(1)].into(), forget_after: Limit::AtMost(2), ..quick() };
     let mut bench = Bench::new(config);
+    bench.accept(id(9)).unwrap();
     bench.know(&[id(1), id(2)]);
     for _ in 0..4 {
         for _ in 0..2 {

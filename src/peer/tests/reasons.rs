@@ -106,7 +106,7 @@ fn lines() -> Vec<Rule> {
     rows.push((bench.manager.why_not_dialling(), Some(1), Some(1), None, sentence));
     bench.add(at(id(7), [7, 7, 7, 7])).unwrap();
     rows.push((why(&bench, 7), Some(1), Some(1), None, sentence));
-    let sentence = "its /24 or /64 has 1 connections of at most 1";
+    let sentence = "connections and dials in its /24 or /64: 1 of at most 1";
     rows.push((why(&bench, 2), Some(1), Some(1), None, sentence));
     bench.dialed(conn).unwrap();
     bench.ban(prefix("7.0.0.0/8"), Some(ms(3_600_000))).unwrap();
@@ -252,7 +252,7 @@ fn rejections() -> Vec<Rule> {
     let reject = bench.incoming_from([9, 9, 8, 9]).unwrap_err();
     let because = rejected(&bench, reject);
     rows.push((because, Some(1), Some(1), None, "all incoming slots are in use: 1 of 1"));
-    let sentence = "its /24 or /64 has 1 connections of at most 5";
+    let sentence = "connections and dials in its /24 or /64: 1 of at most 5";
     rows.push((rejected(&bench, Reject::GroupFull), Some(1), Some(5), None, sentence));
     bench.ban(prefix("9.0.0.0/8"), Some(ms(2_000))).unwrap();
     let reject = bench.incoming().unwrap_err();
@@ -331,4 +331,17 @@ fn who_a_quota_wants_is_next_in_line_and_the_full_pool_is_no_reason() {
     assert_eq!(bench.manager.why_not_dialling().rule, Rule::NextInLine);
     assert_eq!(why(&bench, 2).rule, Rule::NobodyWorse);
     bench.dial_to(id(3));
+}
+
+#[test]
+fn whoever_is_banned_by_its_name_is_not_said_to_lie_in_a_banned_range() {
+    for (target, rule) in [(BanTarget::Peer(id(1)), Rule::Banned), (prefix("8.8.8.0/24"), Rule::BannedPrefix)]
+    {
+        let mut bench = Bench::new(quick());
+        bench.know(&[id(1)]);
+        bench.ban(target, None).unwrap();
+        assert_eq!(bench.dial(), None);
+        assert_eq!(bench.manager.why_not_dialling().rule, rule);
+        assert_eq!(why(&bench, 1).rule, rule);
+    }
 }

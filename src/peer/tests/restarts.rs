@@ -173,3 +173,74 @@ fn what_a_new_configuration_has_no_quota_for_is_offered_to_nobody() {
     let restored = restarted(&bench, Config { quotas: vec![], ..config }, 1, START_MS);
     assert_eq!(restored.record(&id(11)).unwrap().offers, Some(vec![]));
 }
+
+#[test]
+fn an_automatic_ban_lasts_no_longer_after_a_restart_than_the_policy_bans() {
+    let mut config = quick();
+    config.behaviour.ban_for = Some(ms(50_000));
+    let record = |peer, why| BanRecord { target: BanTarget::Peer(id(peer)), until: None, why };
+    let far = WallTime::from_unix_ms(START_MS + 1_000_000_000);
+    let records = [
+        BanRecord { until: Some(far), ..record(1, BanReason::Misbehaved(Misbehaviour::Breach)) },
+        record(2, BanReason::Misbehaved(Misbehaviour::Breach)),
+        BanRecord { until: Some(far), ..record(3, BanReason::Operator("test".into())) },
+    ];
+    let wall = WallTime::from_unix_ms(START_MS);
+    let restored =
+        PeerManager::new(config.clone(), 1, epoch(), wall, records.clone().map(Record::Ban)).unwrap();
+    let until = |manager: &PeerManager, peer| {
+        manager.bans().find(|ban| ban.target == BanTarget::Peer(id(peer))).map(|ban| ban.until)
+    };
+    let most = WallTime::from_unix_ms(START_MS + 50_000);
+    assert_eq!(until(&restored, 1), Some(Some(most)));
+    assert_eq!(until(&restored, 2), Some(Some(most)));
+    assert_eq!(until(&restored, 3), Some(Some(far)), "the operator's lasts as long as that one said");
+    config.behaviour.ban_for = None;
+    let restored = PeerManager::new(config, 1, epoch(), wall, records.map(Record::Ban)).unwrap();
+    assert_eq!(until(&restored, 1), Some(Some(far)), "without a length in force nothing is taken off");
+}
+
+#[test]
+fn restored_bad_points_stop_at_the_limit() {
+    let mut config = quick();
+    config.behaviour.halves_every = ms(1_000);
+    let since = WallTime::from_unix_ms(START_MS);
+    let mut record = PeerRecord::new(address(id(1)), Source::Operator);
+    record.standing.bad = Some(PointsRecord { points: u32::MAX, since });
+    let mut bench = Bench::restart(config, vec![record]);
+    let points = |bench: &Bench| bench.manager.record(&id(1)).unwrap().standing.bad.map(|bad| bad.points);
+    assert_eq!(points(&bench), Some(100));
+    bench.pass(ms(7_000));
+    assert_eq!(points(&bench), None, "forgiven as soon as anybody's");
+}
+
+#[test]
+fn of_too_many_bans_the_operators_stay_and_the_automatic_ones_that_end_last() {
+    let mut config = Config { max_bans: 2, ..quick() };
+    config.behaviour.ban_for = Some(ms(10_000));
+    let record = |peer, ends, why| BanRecord {
+        target: BanTarget::Peer(id(peer)),
+        until: Some(WallTime::from_unix_ms(START_MS + ends)),
+        why,
+    };
+    let automatic = |peer, ends| record(peer, ends, BanReason::Misbehaved(Misbehaviour::Breach));
+    let operators = record(4, 1, BanReason::Operator("test".into()));
+    let records = [automatic(1, 500), automatic(2, 900), automatic(3, 700), operators].map(Record::Ban);
+    for turn in 0..records.len() {
+        let mut records = records.to_vec();
+        records.rotate_left(turn);
+        let wall = WallTime::from_unix_ms(START_MS);
+        let mut restored = PeerManager::new(config.clone(), 1, epoch(), wall, records).unwrap();
+        let mut left: Vec<_> = restored.bans().map(|ban| ban.target).collect();
+        let mut best = [id(2), id(4)].map(BanTarget::Peer);
+        left.sort();
+        best.sort();
+        assert_eq!(left, best, "turned by {turn}");
+        assert_eq!(restored.skipped_records(), 2);
+        restored.check_invariants().unwrap();
+        let outputs: Vec<Output> = std::iter::from_fn(|| restored.poll_output()).collect();
+        let deleted = [id(1), id(3)].map(|id| Output::Forget(RecordKey::Ban(BanTarget::Peer(id))));
+        assert_eq!(outputs.len(), 2);
+        assert!(deleted.iter().all(|deleted| outputs.contains(deleted)), "{outputs:?}");
+    }
+}

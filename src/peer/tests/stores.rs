@@ -28,6 +28,7 @@ fn a_forgotten_address_makes_room_in_its_group_and_at_its_source() {
     assert_eq!(bench.add_from(address(id(1)), gossip(9)), Ok(true));
     assert_eq!(bench.add_from(address(id(2)), gossip(8)), Err(AddError::GroupFull));
     assert_eq!(bench.add_from(at(id(2), [7, 7, 7, 7]), gossip(9)), Err(AddError::SourceFull));
+    bench.accept(id(5)).unwrap();
     let conn = bench.dial_to(id(1));
     assert_eq!(bench.dial_failed(conn, &refused()), Report::Applied);
     assert!(!bench.manager.knows(&id(1)));

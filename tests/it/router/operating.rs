@@ -248,7 +248,9 @@ fn a_peer_that_is_made_persistent_is_dialled_until_it_is_there() {
         builder.configure(|config| config.peers.forget_after = Limit::AtMost(1));
         let channel = builder.channel::<Note>().unwrap();
         let mut node = net.start(builder, channel);
-        // Another one is forgotten.
+        // Another one is forgotten, since it is not the network that fails: somebody is there.
+        let _guest = net.bare(2, &node.address()).await.unwrap();
+        node.up(id(2)).await;
         assert_eq!(node.handle.add(NodeAddress::memory(id(8))).await, Ok(true));
         node.log.failed().await;
         assert_eq!(node.handle.reconfigure(member(PeerSet::Persistent, 9, true)).await, Ok(true));

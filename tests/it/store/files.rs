@@ -208,6 +208,15 @@ fn a_new_file_and_a_migrated_one_have_the_same_tables() {
 }
 
 #[test]
+fn the_tables_explain_every_column_that_is_added_to_them() {
+    let (_directory, path) = place();
+    drop(open(&path));
+    let peers: String = ask(&path, "SELECT sql FROM sqlite_schema WHERE name = 'peers'");
+    let added: Vec<&str> = peers.lines().last().unwrap().split(", hold_until").collect();
+    assert_eq!((added.len(), peers.matches("/*").count()), (2, 9), "{peers}");
+}
+
+#[test]
 fn a_migration_that_fails_changes_nothing() {
     let (_directory, path) = place();
     shell(&path, &format!("{} CREATE TABLE bans (x);", first_version()));
