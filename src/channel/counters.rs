@@ -61,6 +61,28 @@ impl DropReason {
         Self::Unanswered,
     ];
 
+    /// Whether the message had been sent and came to its peer, which did not receive it. So sent is received and so
+    /// dropped, and what was lost on the way.
+    #[must_use]
+    pub fn is_on_arrival(self) -> bool {
+        match self {
+            Self::InboundFull
+            | Self::Malformed
+            | Self::NoReceiver
+            | Self::OverQuota
+            | Self::LateAnswer
+            | Self::UnaskedAnswer
+            | Self::Unanswered => true,
+            Self::OutboundEvicted
+            | Self::Replaced
+            | Self::Stale
+            | Self::Cancelled
+            | Self::Disconnected
+            | Self::Shutdown
+            | Self::InboundEvicted => false,
+        }
+    }
+
     /// A stable snake-case label.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -246,11 +246,6 @@ impl Fabric {
         self.state().opening = opening;
     }
 
-    /// How many links are open.
-    pub(super) fn open_links(&self) -> usize {
-        self.state().open.len()
-    }
-
     /// Virtual time since the network began.
     pub(super) fn elapsed(&self) -> Duration {
         self.began.elapsed()
@@ -264,6 +259,7 @@ impl Fabric {
         self.trace().push(record);
     }
 
+    /// Takes note of something. Within the network's runtime alone is it known when.
     pub(super) fn note(&self, node: Option<HostId>, what: &'static str, size: u64, digest: u64) {
         let record = Record { at: self.elapsed(), node, peer: None, what, size, digest };
         self.trace().push(record);

@@ -34,7 +34,7 @@
 //!
 //! # What makes a run repeat
 //!
-//! A reactor repeats if it takes time from tokio's clock and draws from [`Setup::seed`] alone, has no tasks on other
+//! [`assert_repeatable`] runs a scenario several times and finds the first thing that differs. A reactor repeats if it takes time from tokio's clock and draws from [`Setup::seed`] alone, has no tasks on other
 //! threads, and iterates over nothing whose order is random.
 
 mod cuts;
@@ -43,6 +43,7 @@ mod fabric;
 mod lines;
 mod net;
 mod node;
+mod repeat;
 mod seed;
 mod topology;
 mod trace;
@@ -52,6 +53,7 @@ pub use fabric::Opening;
 pub use lines::Line;
 pub use net::{SimError, SimNet};
 pub use node::{Node, Place, Setup};
+pub use repeat::{Parting, assert_repeatable, check_repeatable};
 pub use topology::Topology;
 pub use trace::Record;
 

@@ -10,11 +10,12 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::sleep;
 
+use super::cuts::Cuts;
 use super::fabric::{Fabric, Opening};
 use super::lines::{HostId, Line};
 use super::node::{Declare, Host, Node, Place, Running, Setup};
 use super::seed::derive;
-use super::trace::{Keep, Record};
+use super::trace::{Keep, Record, digest};
 use super::{Depth, Topology};
 use crate::address::NodeAddress;
 use crate::id::{NodeId, NodeKey};
@@ -60,7 +61,6 @@ pub enum SimError {
 pub struct SimNet {
     seed: u64,
     depth: Depth,
-    // Before the runtime, whose tasks hold it too.
     fabric: Arc<Fabric>,
     hosts: Vec<Host>,
     by_id: BTreeMap<NodeId, Node>,
@@ -226,7 +226,7 @@ impl SimNet {
         let Some(running) = self.hosts.get_mut(node.number()).and_then(|host| host.running.take()) else {
             return false;
         };
-        self.fabric.note(Some(node.0), "killed", 0, 0);
+        self.note(Some(node), "killed", (0, 0));
         running.task.abort();
         // It panicked, or was cancelled just now.
         let _ = self.runtime.block_on(running.task);
@@ -239,8 +239,8 @@ impl SimNet {
     /// Ends a node at once and takes its host off the network, as a power failure would: nobody is told. Says whether it
     /// ran. [`Self::power_on`] brings it back.
     pub fn power_off(&mut self, node: Node) -> bool {
-        self.fabric.note(Some(node.0), "powered_off", 0, 0);
-        self.fabric.change_cuts(|cuts| cuts.set_dark(node.0, true));
+        self.note(Some(node), "powered_off", (0, 0));
+        self.change_cuts(|cuts| cuts.set_dark(node.0, true));
         self.kill(node)
     }
 
@@ -251,7 +251,8 @@ impl SimNet {
     ///
     /// As for [`Self::start`].
     pub fn power_on(&mut self, node: Node) -> Result<(), SimError> {
-        self.fabric.change_cuts(|cuts| cuts.set_dark(node.0, false));
+        self.note(Some(node), "powered_on", (0, 0));
+        self.change_cuts(|cuts| cuts.set_dark(node.0, false));
         self.start(node)
     }
 
@@ -268,7 +269,7 @@ impl SimNet {
         running.handle.shutdown();
         let report = self.runtime.block_on(running.task).ok();
         self.hosts.get_mut(node.number())?.past.push(running.handle);
-        self.fabric.note(Some(node.0), "shut_down", 0, 0);
+        self.note(Some(node), "shut_down", (0, 0));
         report
     }
 }
@@ -382,40 +383,49 @@ impl SimNet {
     }
 
     fn set_cut(&self, what: &'static str, from: Node, to: Node, cut: bool) {
-        let _time = self.runtime.enter();
-        self.fabric.note(None, what, u64::from(from.0), u64::from(to.0));
-        self.fabric.change_cuts(|cuts| cuts.set_way(from.0, to.0, cut));
+        self.note(None, what, (u64::from(from.0), u64::from(to.0)));
+        self.change_cuts(|cuts| cuts.set_way(from.0, to.0, cut));
     }
 
     /// Parts the network under a name: nothing gets from a node of one part to one of another. Nodes in no part reach, and
     /// are reached by, all. A partition of that name that exists is replaced.
     pub fn partition(&self, name: &str, parts: &[&[Node]]) {
-        let _time = self.runtime.enter();
         let parts: Vec<Vec<HostId>> =
             parts.iter().map(|nodes| nodes.iter().map(|node| node.0).collect()).collect();
-        self.fabric.note(None, "parted", parts.len() as u64, super::trace::digest(name.as_bytes()));
-        self.fabric.change_cuts(|cuts| cuts.partition(name, &parts));
+        self.note(None, "parted", (parts.len() as u64, digest(name.as_bytes())));
+        self.change_cuts(|cuts| cuts.partition(name, &parts));
     }
 
     /// Ends a partition; says whether there was one of that name.
     pub fn heal(&self, name: &str) -> bool {
-        let _time = self.runtime.enter();
-        self.fabric.note(None, "healed", 0, super::trace::digest(name.as_bytes()));
-        self.fabric.change_cuts(|cuts| cuts.heal(name))
+        self.note(None, "healed", (0, digest(name.as_bytes())));
+        self.change_cuts(|cuts| cuts.heal(name))
     }
 
     /// Ends all partitions and mends all ways.
     pub fn heal_all(&self) {
-        let _time = self.runtime.enter();
-        self.fabric.note(None, "healed_all", 0, 0);
-        self.fabric.change_cuts(super::cuts::Cuts::heal_all);
+        self.note(None, "healed_all", (0, 0));
+        self.change_cuts(Cuts::heal_all);
     }
 
     /// Breaks every connection between two nodes, as a reset does; how many.
     pub fn reset(&self, a: Node, b: Node) -> usize {
+        self.note(None, "reset", (u64::from(a.0), u64::from(b.0)));
         let _time = self.runtime.enter();
-        self.fabric.note(None, "reset", u64::from(a.0), u64::from(b.0));
         self.fabric.reset(|from, to| (from, to) == (a.0, b.0) || (from, to) == (b.0, a.0))
+    }
+}
+
+impl SimNet {
+    /// Takes note of what is done to the network, in its time.
+    fn note(&self, node: Option<Node>, what: &'static str, (size, digest): (u64, u64)) {
+        let _time = self.runtime.enter();
+        self.fabric.note(node.map(|node| node.0), what, size, digest);
+    }
+
+    fn change_cuts<T>(&self, change: impl FnOnce(&mut Cuts) -> T) -> T {
+        let _time = self.runtime.enter();
+        self.fabric.change_cuts(change)
     }
 }
 

@@ -25,6 +25,8 @@ mod replay;
 mod rlpx_bytes;
 mod rlpx_corpus;
 mod router;
+#[cfg(feature = "sim")]
+mod sim;
 #[cfg(feature = "sqlite")]
 mod store;
 mod tidy;

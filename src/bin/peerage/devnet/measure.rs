@@ -95,7 +95,7 @@ impl Totals {
 
     fn count(&mut self, reason: DropReason, count: u64) {
         *self.dropped.entry(reason.as_str()).or_default() += count;
-        self.dropped_on_arrival += if is_on_arrival(reason) { count } else { 0 };
+        self.dropped_on_arrival += if reason.is_on_arrival() { count } else { 0 };
         self.dropped_against_will += if is_given_up(reason) { 0 } else { count };
     }
 
@@ -126,21 +126,6 @@ impl Totals {
 /// arrived, but the asker waits no more. Under load that is what a deadline is for, and no loss.
 fn is_given_up(reason: DropReason) -> bool {
     matches!(reason, DropReason::LateAnswer | DropReason::Stale | DropReason::Cancelled)
-}
-
-/// Whether a message so dropped was sent and is not counted as received. A question can be dropped
-/// unanswered after it was received as well, but the reactors here answer each that they read.
-fn is_on_arrival(reason: DropReason) -> bool {
-    matches!(
-        reason,
-        DropReason::InboundFull
-            | DropReason::Malformed
-            | DropReason::NoReceiver
-            | DropReason::OverQuota
-            | DropReason::LateAnswer
-            | DropReason::UnaskedAnswer
-            | DropReason::Unanswered
-    )
 }
 
 #[cfg(test)]
