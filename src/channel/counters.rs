@@ -127,6 +127,7 @@ pub struct ChannelCounters {
     sent_bytes: AtomicU64,
     received: AtomicU64,
     received_bytes: AtomicU64,
+    local: AtomicU64,
     dropped: [AtomicU64; DropReason::ALL.len()],
 }
 
@@ -167,6 +168,12 @@ impl ChannelCounters {
         self.received_bytes.load(Relaxed)
     }
 
+    /// Of the messages queued for the receiver, those that came from this node itself.
+    #[must_use]
+    pub fn local(&self) -> u64 {
+        self.local.load(Relaxed)
+    }
+
     /// Messages lost for `reason`.
     #[must_use]
     pub fn dropped(&self, reason: DropReason) -> u64 {
@@ -197,6 +204,10 @@ impl ChannelCounters {
     pub(crate) fn add_received(&self, bytes: usize) {
         self.received.fetch_add(1, Relaxed);
         self.received_bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub(crate) fn add_local(&self) {
+        self.local.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn add_dropped(&self, reason: DropReason, count: u64) {

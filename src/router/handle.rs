@@ -67,6 +67,8 @@ pub struct ChannelStatus {
     pub sent: u64,
     /// Messages queued for the receiver, and answers taken to whoever asked.
     pub received: u64,
+    /// Of these, the messages that came from this node itself.
+    pub local: u64,
     /// Messages that wait for the receiver.
     pub waiting: usize,
     /// Their bytes, as the queue [charges](crate::queue::charge) them.
@@ -143,6 +145,7 @@ impl RouterHandle {
                 refused: inbound.counters().refused(),
                 sent: inbound.counters().sent(),
                 received: inbound.counters().received(),
+                local: inbound.counters().local(),
                 waiting,
                 waiting_bytes,
                 dropped: inbound.counters().drops().collect(),

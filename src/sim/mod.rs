@@ -37,6 +37,7 @@
 //! [`assert_repeatable`] runs a scenario several times and finds the first thing that differs. A reactor repeats if it takes time from tokio's clock and draws from [`Setup::seed`] alone, has no tasks on other
 //! threads, and iterates over nothing whose order is random.
 
+mod check;
 mod cuts;
 mod events;
 mod fabric;
@@ -49,6 +50,7 @@ mod topology;
 mod trace;
 mod wire;
 
+pub use check::{Flow, Violation};
 pub use fabric::Opening;
 pub use lines::Line;
 pub use net::{SimError, SimNet};

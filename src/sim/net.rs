@@ -19,6 +19,7 @@ use super::trace::{Keep, Record, digest};
 use super::{Depth, Topology};
 use crate::address::NodeAddress;
 use crate::id::{NodeId, NodeKey};
+use crate::peer::Limit;
 use crate::router::{BuildError, Report, RouterHandle};
 use crate::transport::link::LinkConfigError;
 
@@ -202,12 +203,12 @@ impl SimNet {
             return Ok(());
         };
         let _time = self.runtime.enter();
-        let router = host.build(node.0, (self.seed, self.depth), &self.fabric);
-        let router = router.map_err(|error| SimError::Build { node, error })?;
+        let built = host.build(node.0, (self.seed, self.depth), &self.fabric);
+        let (router, limits) = built.map_err(|error| SimError::Build { node, error })?;
         self.fabric.note(Some(node.0), "started", u64::from(host.lives), 0);
         let handle = router.handle();
         let task = self.runtime.spawn(router.run());
-        host.running = Some(Running { handle, task });
+        host.running = Some(Running { handle, task, limits });
         Ok(())
     }
 
@@ -449,6 +450,22 @@ impl SimNet {
         self.hosts.get(node.number())?.running.as_ref().map(|running| &running.handle)
     }
 
+    /// The handles of lives that are over.
+    pub(super) fn past_handles(&self) -> impl Iterator<Item = &RouterHandle> {
+        self.hosts.iter().flat_map(|host| &host.past)
+    }
+
+    /// Whether a node has ended by itself.
+    pub(super) fn has_ended(&self, node: Node) -> bool {
+        let running = self.hosts.get(node.number()).and_then(|host| host.running.as_ref());
+        running.is_some_and(|running| running.task.is_finished())
+    }
+
+    /// How many connections a node may hold that it dialled, and that dialled it.
+    pub(super) fn limits(&self, node: Node) -> Option<[Limit; 2]> {
+        Some(self.hosts.get(node.number())?.running.as_ref()?.limits)
+    }
+
     /// A node's identity.
     ///
     /// # Panics
@@ -485,27 +502,6 @@ impl SimNet {
         }
         let whole = |&(a, b): &(Node, Node)| a < b && halves.contains(&(b, a));
         halves.iter().copied().filter(whole).collect()
-    }
-
-    /// Whether every node that runs can be reached from every other, over connections that both ends have up.
-    #[must_use]
-    pub fn is_connected(&self) -> bool {
-        let running = self.running();
-        let Some(first) = running.first() else { return true };
-        let mut neighbours: BTreeMap<Node, Vec<Node>> = BTreeMap::new();
-        for (a, b) in self.connections() {
-            neighbours.entry(a).or_default().push(b);
-            neighbours.entry(b).or_default().push(a);
-        }
-        let (mut reached, mut open) = (BTreeSet::from([*first]), vec![*first]);
-        while let Some(node) = open.pop() {
-            for &next in neighbours.get(&node).into_iter().flatten() {
-                if reached.insert(next) {
-                    open.push(next);
-                }
-            }
-        }
-        reached.len() == running.len()
     }
 
     /// The hash of all that has happened: the same for the same seed and the same calls.

@@ -15,7 +15,7 @@ use super::{Depth, events};
 use crate::address::NodeAddress;
 use crate::event::Event;
 use crate::id::{NodeId, NodeKey};
-use crate::peer::WallTime;
+use crate::peer::{Limit, WallTime};
 use crate::router::{BuildError, Builder, MemoryStore, Report, Router, RouterHandle};
 use crate::transport::plain::PlainOver;
 use crate::transport::rlpx::RlpxOver;
@@ -116,6 +116,8 @@ pub(super) struct Host {
 pub(super) struct Running {
     pub(super) handle: RouterHandle,
     pub(super) task: JoinHandle<Report>,
+    /// Of connections that it dials, and of those that dial it.
+    pub(super) limits: [Limit; 2],
 }
 
 impl Host {
@@ -142,7 +144,7 @@ impl Host {
         host: HostId,
         (seed, depth): (u64, Depth),
         fabric: &Arc<Fabric>,
-    ) -> Result<Router, BuildError> {
+    ) -> Result<(Router, [Limit; 2]), BuildError> {
         let id = self.key.id();
         let life = self.lives;
         let seed = derive(seed, "node", u64::from(host));
@@ -175,8 +177,10 @@ impl Host {
         }
         let mut setup = Setup { builder: &mut builder, node: Node(host), id, life, seed };
         (self.declare)(&mut setup)?;
+        let mut limits = [Limit::Unlimited; 2];
+        builder.configure(|config| limits = [config.peers.max_outbound, config.peers.max_inbound]);
         let router = builder.build()?;
         self.lives += 1;
-        Ok(router)
+        Ok((router, limits))
     }
 }

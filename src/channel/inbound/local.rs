@@ -62,6 +62,7 @@ impl<M: Message> InboundQueue<M> {
         self.counters.add_dropped(DropReason::InboundEvicted, evicted as u64);
         self.counters.add_dropped(DropReason::Stale, stale as u64);
         if fate.is_queued() {
+            self.counters.add_local();
             // There is no payload to count.
             self.received(state, 0);
         } else {

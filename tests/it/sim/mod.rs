@@ -1,5 +1,6 @@
 //! Simulated networks: what is done to them happens, at both depths, and happens again.
 
+mod checks;
 mod faults;
 mod lives;
 mod repeat;

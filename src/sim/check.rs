@@ -1,0 +1,223 @@
+//! What is to hold of a whole network.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use super::net::SimNet;
+use super::node::Node;
+use crate::channel::DropReason;
+use crate::peer::Limit;
+use crate::router::{ChannelStatus, RouterHandle};
+
+/// What became of all messages between nodes, over all channels and all lives of nodes.
+///
+/// Sent is received, dropped on arrival, and [lost](Self::lost): on its way, or with a connection that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Flow {
+    /// Written to connections.
+    pub sent: u64,
+    /// Queued for receivers, and answers taken to whoever asked. Not those that a node sent to itself.
+    pub received: u64,
+    /// Waiting to be written, or for a receiver.
+    pub queued: u64,
+    /// Never written, or never read, by reason.
+    pub dropped: BTreeMap<DropReason, u64>,
+}
+
+impl Flow {
+    /// Came to their peers and were not received. A question without an answer was received, and is none of these.
+    #[must_use]
+    pub fn dropped_on_arrival(&self) -> u64 {
+        let on_arrival = |reason: DropReason| reason.is_on_arrival() && reason != DropReason::Unanswered;
+        self.dropped.iter().filter(|(reason, _)| on_arrival(**reason)).map(|(_, count)| count).sum()
+    }
+
+    /// Sent, and not arrived: on the way, or lost with a connection. `None` if more arrived than was sent, which no fault
+    /// of a network explains.
+    #[must_use]
+    pub fn lost(&self) -> Option<u64> {
+        self.sent.checked_sub(self.received + self.dropped_on_arrival())
+    }
+
+    fn add(&mut self, channel: ChannelStatus) {
+        self.sent += channel.sent;
+        self.received += channel.received - channel.local;
+        self.queued += channel.waiting as u64;
+        for (reason, count) in channel.dropped {
+            *self.dropped.entry(reason).or_default() += count;
+        }
+    }
+}
+
+/// Something that does not hold of a network.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Violation {
+    /// A node ended that nobody ended: its peer manager or its store panicked.
+    Ended(Node),
+    /// A node holds more connections than it may.
+    OverLimit {
+        /// The node.
+        node: Node,
+        /// `outbound` or `inbound`.
+        pool: &'static str,
+        /// How many it holds.
+        found: usize,
+        /// How many it may.
+        limit: usize,
+    },
+    /// More messages arrived than were sent.
+    Invented {
+        /// How many were sent.
+        sent: u64,
+        /// How many arrived.
+        arrived: u64,
+    },
+    /// The nodes that run are several networks.
+    Parted {
+        /// How many.
+        networks: usize,
+    },
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended(node) => write!(f, "{node} ended by itself"),
+            Self::OverLimit { node, pool, found, limit } => {
+                write!(f, "{node} holds {found} {pool} connections of at most {limit}")
+            }
+            Self::Invented { sent, arrived } => write!(f, "{sent} messages were sent and {arrived} arrived"),
+            Self::Parted { networks } => {
+                write!(f, "the nodes are {networks} networks that do not reach each other")
+            }
+        }
+    }
+}
+
+impl SimNet {
+    /// What became of all messages.
+    #[must_use]
+    pub fn flow(&self) -> Flow {
+        let mut flow = Flow::default();
+        for handle in self.handles() {
+            handle.channels().into_iter().for_each(|channel| flow.add(channel));
+            flow.queued += handle.peers().iter().map(|peer| peer.queued_messages as u64).sum::<u64>();
+        }
+        for handle in self.past_handles() {
+            handle.channels().into_iter().for_each(|channel| flow.add(channel));
+        }
+        flow
+    }
+
+    /// What does not hold that must hold at every moment, whatever is done to the network: nodes live, keep their limits,
+    /// and hear nothing that was not said.
+    #[must_use]
+    pub fn violations(&self) -> Vec<Violation> {
+        let mut found = Vec::new();
+        for node in self.running() {
+            if self.has_ended(node) {
+                found.push(Violation::Ended(node));
+                continue;
+            }
+            found.extend(self.over_limits(node));
+        }
+        let flow = self.flow();
+        if flow.lost().is_none() {
+            let arrived = flow.received + flow.dropped_on_arrival();
+            found.push(Violation::Invented { sent: flow.sent, arrived });
+        }
+        found
+    }
+
+    fn over_limits(&self, node: Node) -> Vec<Violation> {
+        let Some((handle, limits)) = self.handle(node).zip(self.limits(node)) else { return Vec::new() };
+        let Ok(counts) = self.block_on(handle.peer_counts()) else { return vec![Violation::Ended(node)] };
+        let pools = [("outbound", counts.outbound, limits[0]), ("inbound", counts.inbound, limits[1])];
+        let over = |(pool, found, limit): (&'static str, usize, Limit)| {
+            // A place that is being taken over is held twice until the one has left.
+            let limit = limit.number()?.saturating_add(counts.upgrades);
+            (found > limit).then_some(Violation::OverLimit { node, pool, found, limit })
+        };
+        pools.into_iter().filter_map(over).collect()
+    }
+
+    /// How many networks the nodes that run are, over connections that both ends have up.
+    #[must_use]
+    pub fn networks(&self) -> Vec<BTreeSet<Node>> {
+        let mut neighbours: BTreeMap<Node, Vec<Node>> = BTreeMap::new();
+        for (a, b) in self.connections() {
+            neighbours.entry(a).or_default().push(b);
+            neighbours.entry(b).or_default().push(a);
+        }
+        let mut left: BTreeSet<Node> = self.running().into_iter().collect();
+        let mut networks = Vec::new();
+        while let Some(first) = left.pop_first() {
+            let (mut reached, mut open) = (BTreeSet::from([first]), vec![first]);
+            while let Some(node) = open.pop() {
+                for &next in neighbours.get(&node).into_iter().flatten() {
+                    if reached.insert(next) {
+                        left.remove(&next);
+                        open.push(next);
+                    }
+                }
+            }
+            networks.push(reached);
+        }
+        networks
+    }
+
+    /// Whether every node that runs can be reached from every other, over connections that both ends have up.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.networks().len() <= 1
+    }
+
+    /// Asserts that the network is healthy again `within` a virtual time, once nothing is done to it any more: all nodes
+    /// that run reach each other, and nothing is [violated](Self::violations). Answers how long it took.
+    ///
+    /// # Errors
+    ///
+    /// What does not hold at the end of that time.
+    pub fn recover(&self, within: Duration) -> Result<Duration, Vec<Violation>> {
+        let healthy = |net: &Self| net.is_connected() && net.violations().is_empty();
+        self.run_until(healthy, within).map_err(|_| {
+            let mut found = self.violations();
+            let networks = self.networks().len();
+            if networks > 1 {
+                found.push(Violation::Parted { networks });
+            }
+            found
+        })
+    }
+
+    fn handles(&self) -> impl Iterator<Item = &RouterHandle> {
+        self.nodes().into_iter().filter_map(|node| self.handle(node))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_neither_received_nor_dropped_on_arrival_is_lost_and_more_than_that_is_a_fault() {
+        let mut flow = Flow { sent: 10, received: 6, ..Flow::default() };
+        flow.dropped.extend([
+            (DropReason::InboundFull, 2),
+            (DropReason::Disconnected, 50),
+            (DropReason::Unanswered, 50),
+        ]);
+        assert_eq!((flow.dropped_on_arrival(), flow.lost()), (2, Some(2)));
+        flow.received = 9;
+        assert_eq!(flow.lost(), None);
+    }
+
+    #[test]
+    fn a_violation_reads_as_a_sentence() {
+        let violation = Violation::OverLimit { node: Node(3), pool: "inbound", found: 9, limit: 8 };
+        assert_eq!(violation.to_string(), "node 3 holds 9 inbound connections of at most 8");
+    }
+}
