@@ -13,7 +13,7 @@ use super::cuts::Cuts;
 use super::lines::{HostId, Line, Lines};
 use super::seed::{derive, draws};
 use super::trace::{Keep, Record, Trace, digest};
-use super::wire::{End, SimStream};
+use super::wire::{End, SimStream, Yields};
 use crate::address::Endpoint;
 use crate::event::Closed;
 use crate::transport::link::{LinkHandle, pair};
@@ -42,6 +42,7 @@ struct State {
     listeners: BTreeMap<SocketAddr, mpsc::Sender<Arrival>>,
     lines: Lines,
     opening: Opening,
+    interleaved: bool,
     cuts: Cuts,
     /// Links of which an end is held.
     open: BTreeMap<u64, OpenLink>,
@@ -85,6 +86,7 @@ impl Fabric {
             listeners: BTreeMap::new(),
             lines: Lines::default(),
             opening: Opening::default(),
+            interleaved: false,
             cuts: Cuts::default(),
             open: BTreeMap::new(),
             links_made: 0,
@@ -194,11 +196,17 @@ impl Fabric {
             host.last_port = host.last_port.checked_add(1).unwrap_or(FIRST_PORT);
             host.last_port
         });
+        let interleaved = state.interleaved;
         drop(state);
         let source = SocketAddr::new(from_ip, port);
         let link = Arc::new(LinkEnd { fabric: Arc::downgrade(self), number });
-        let near_end = End { host: from, peer: to, local: source, link: Arc::clone(&link) };
-        let far_end = End { host: to, peer: from, local: at, link };
+        let yields = |end| {
+            let seed = |half| interleaved.then(|| derive(self.seed, half, number * 2 + end));
+            ["reading", "writing"].map(|half| Yields::new(seed(half)))
+        };
+        let near_end =
+            End { host: from, peer: to, local: source, link: Arc::clone(&link), yields: yields(0) };
+        let far_end = End { host: to, peer: from, local: at, link, yields: yields(1) };
         let near = Opened { stream: SimStream::new(near, near_end, self), remote: Endpoint::Tcp(at) };
         let far = Opened { stream: SimStream::new(far, far_end, self), remote: Endpoint::Tcp(source) };
         Ok((near, far))
@@ -244,6 +252,10 @@ impl Fabric {
 
     pub(super) fn set_opening(&self, opening: Opening) {
         self.state().opening = opening;
+    }
+
+    pub(super) fn set_interleaved(&self, interleaved: bool) {
+        self.state().interleaved = interleaved;
     }
 
     /// Virtual time since the network began.

@@ -37,6 +37,7 @@
 //! [`assert_repeatable`] runs a scenario several times and finds the first thing that differs. A reactor repeats if it takes time from tokio's clock and draws from [`Setup::seed`] alone, has no tasks on other
 //! threads, and iterates over nothing whose order is random.
 
+mod byzantine;
 mod check;
 mod cuts;
 mod events;
@@ -45,17 +46,22 @@ mod lines;
 mod net;
 mod node;
 mod repeat;
+mod script;
+mod search;
 mod seed;
 mod topology;
 mod trace;
 mod wire;
 
+pub use byzantine::{Byzantine, Misdeed};
 pub use check::{Flow, Violation};
 pub use fabric::Opening;
 pub use lines::Line;
 pub use net::{SimError, SimNet};
 pub use node::{Node, Place, Setup};
 pub use repeat::{Parting, assert_repeatable, check_repeatable};
+pub use script::{Act, Script};
+pub use search::{Relapse, find_relapse};
 pub use topology::Topology;
 pub use trace::Record;
 

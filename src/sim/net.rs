@@ -10,12 +10,14 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::sleep;
 
+use super::byzantine::{Byzantine, Villain, target};
 use super::cuts::Cuts;
 use super::fabric::{Fabric, Opening};
 use super::lines::{HostId, Line};
-use super::node::{Declare, Host, Node, Place, Running, Setup};
+use super::node::{Character, Declare, Host, Node, Place, Running, Setup};
 use super::seed::derive;
 use super::trace::{Keep, Record, digest};
+use super::wire::Wire;
 use super::{Depth, Topology};
 use crate::address::NodeAddress;
 use crate::id::{NodeId, NodeKey};
@@ -109,7 +111,7 @@ impl SimNet {
     /// Adds a node, which is not started yet. `declare` is called at each of its starts, with a builder that has all but
     /// channels, reactors and settings.
     pub fn add(&mut self, declare: impl Fn(&mut Setup<'_>) -> Result<(), BuildError> + 'static) -> Node {
-        self.add_free(Rc::new(declare))
+        self.add_somewhere(0, Character::Proper(Rc::new(declare)))
     }
 
     /// Adds `count` nodes that are declared alike.
@@ -119,7 +121,7 @@ impl SimNet {
         declare: impl Fn(&mut Setup<'_>) -> Result<(), BuildError> + 'static,
     ) -> Vec<Node> {
         let declare: Declare = Rc::new(declare);
-        (0..count).map(|_| self.add_free(Rc::clone(&declare))).collect()
+        (0..count).map(|_| self.add_somewhere(0, Character::Proper(Rc::clone(&declare)))).collect()
     }
 
     /// Adds a node at a place.
@@ -132,35 +134,42 @@ impl SimNet {
         place: Place,
         declare: impl Fn(&mut Setup<'_>) -> Result<(), BuildError> + 'static,
     ) -> Result<Node, SimError> {
-        match place.ip {
-            Some(ip) => self.add_host(ip, place.region, Rc::new(declare)).ok_or(SimError::AddressTaken(ip)),
-            None => Ok(self.add_somewhere(place.region, Rc::new(declare))),
-        }
+        self.add_character(place, Character::Proper(Rc::new(declare)))
     }
 
-    fn add_free(&mut self, declare: Declare) -> Node {
-        self.add_somewhere(0, declare)
+    /// Adds a node that breaks the rules, which is not started yet.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::add_at`].
+    pub fn add_byzantine(&mut self, place: Place, character: Byzantine) -> Result<Node, SimError> {
+        self.add_character(place, Character::Byzantine(character))
+    }
+
+    fn add_character(&mut self, place: Place, character: Character) -> Result<Node, SimError> {
+        let Some(ip) = place.ip else { return Ok(self.add_somewhere(place.region, character)) };
+        let host = self.fabric.add_host(ip, place.region).ok_or(SimError::AddressTaken(ip))?;
+        Ok(self.settle(host, ip, character))
     }
 
     /// Adds a node at the first address that is free, in a /24 of its own.
-    fn add_somewhere(&mut self, region: u16, declare: Declare) -> Node {
+    fn add_somewhere(&mut self, region: u16, character: Character) -> Node {
         let mut number = u32::try_from(self.hosts.len()).unwrap_or(u32::MAX);
         loop {
             let [_, a, b, c] = number.to_be_bytes();
             let ip = IpAddr::V4(Ipv4Addr::new(60 + a % 40, b, c, 1));
-            if let Some(node) = self.add_host(ip, region, Rc::clone(&declare)) {
-                return node;
+            if let Some(host) = self.fabric.add_host(ip, region) {
+                return self.settle(host, ip, character);
             }
             number = number.wrapping_add(1);
         }
     }
 
-    fn add_host(&mut self, ip: IpAddr, region: u16, declare: Declare) -> Option<Node> {
-        let host = self.fabric.add_host(ip, region)?;
+    fn settle(&mut self, host: HostId, ip: IpAddr, character: Character) -> Node {
         let key = NodeKey::insecure_from_seed(derive(self.seed, "key", u64::from(host)));
         self.by_id.insert(key.id(), Node(host));
-        self.hosts.push(Host::new(key, ip, declare));
-        Some(Node(host))
+        self.hosts.push(Host::new(key, ip, character));
+        Node(host)
     }
 
     /// Tells `node` the address of `other`, at each of its starts.
@@ -199,17 +208,39 @@ impl SimNet {
     ///
     /// [`SimError::Build`] if it cannot be built as declared.
     pub fn start(&mut self, node: Node) -> Result<(), SimError> {
-        let Some(host) = self.hosts.get_mut(node.number()).filter(|host| host.running.is_none()) else {
+        let Some(host) = self.hosts.get(node.number()).filter(|host| host.running.is_none()) else {
             return Ok(());
         };
         let _time = self.runtime.enter();
-        let built = host.build(node.0, (self.seed, self.depth), &self.fabric);
-        let (router, limits) = built.map_err(|error| SimError::Build { node, error })?;
+        let running = match &host.character {
+            Character::Proper(declare) => {
+                let built = host.build(declare, node.0, (self.seed, self.depth), &self.fabric);
+                let (router, limits) = built.map_err(|error| SimError::Build { node, error })?;
+                let handle = router.handle();
+                Running::Proper { handle, task: self.runtime.spawn(router.run()), limits }
+            }
+            Character::Byzantine(character) => {
+                Running::Byzantine(self.runtime.spawn(self.villain(node, host, character).run()))
+            }
+        };
         self.fabric.note(Some(node.0), "started", u64::from(host.lives), 0);
-        let handle = router.handle();
-        let task = self.runtime.spawn(router.run());
-        host.running = Some(Running { handle, task, limits });
+        if let Some(host) = self.hosts.get_mut(node.number()) {
+            host.running = Some(running);
+            host.lives += 1;
+        }
         Ok(())
+    }
+
+    fn villain(&self, node: Node, host: &Host, character: &Byzantine) -> Villain {
+        let victims = character.victims.iter().filter_map(|victim| self.hosts.get(victim.number()));
+        Villain {
+            key: host.key.clone(),
+            depth: self.depth,
+            seed: derive(derive(self.seed, "node", u64::from(node.0)), "villain", u64::from(host.lives)),
+            wire: Wire::listen(&self.fabric, node.0, host.address),
+            victims: victims.map(|victim| target(victim.key.id(), victim.address)).collect(),
+            character: character.clone(),
+        }
     }
 
     /// Starts all nodes that do not run, in their order.
@@ -228,11 +259,19 @@ impl SimNet {
             return false;
         };
         self.note(Some(node), "killed", (0, 0));
-        running.task.abort();
-        // It panicked, or was cancelled just now.
-        let _ = self.runtime.block_on(running.task);
-        if let Some(host) = self.hosts.get_mut(node.number()) {
-            host.past.push(running.handle);
+        // Each panicked, or was cancelled just now.
+        match running {
+            Running::Byzantine(task) => {
+                task.abort();
+                let _ = self.runtime.block_on(task);
+            }
+            Running::Proper { handle, task, .. } => {
+                task.abort();
+                let _ = self.runtime.block_on(task);
+                if let Some(host) = self.hosts.get_mut(node.number()) {
+                    host.past.push(handle);
+                }
+            }
         }
         true
     }
@@ -264,12 +303,18 @@ impl SimNet {
         }
     }
 
-    /// Shuts a node down in order, and runs the network until it has ended. `None` if it did not run, or panicked.
+    /// Shuts a node down in order, and runs the network until it has ended. `None` if it did not run, panicked, or is
+    /// byzantine: such a one is killed.
     pub fn shut_down(&mut self, node: Node) -> Option<Report> {
-        let running = self.hosts.get_mut(node.number())?.running.take()?;
-        running.handle.shutdown();
-        let report = self.runtime.block_on(running.task).ok();
-        self.hosts.get_mut(node.number())?.past.push(running.handle);
+        if self.handle(node).is_none() {
+            self.kill(node);
+            return None;
+        }
+        let host = self.hosts.get_mut(node.number())?;
+        let Some(Running::Proper { handle, task, .. }) = host.running.take() else { return None };
+        handle.shutdown();
+        let report = self.runtime.block_on(task).ok();
+        self.hosts.get_mut(node.number())?.past.push(handle);
         self.note(Some(node), "shut_down", (0, 0));
         report
     }
@@ -372,6 +417,13 @@ impl SimNet {
         self.fabric.set_opening(opening);
     }
 
+    /// Lets the seed decide in which order tasks go that could all go at one instant, on connections made from now on: at
+    /// each read and write others go first, up to three times. Without it there is one order, that in which they were
+    /// woken. Costs about half of the speed.
+    pub fn set_interleaved(&self, interleaved: bool) {
+        self.fabric.set_interleaved(interleaved);
+    }
+
     /// Cuts the way from one node to another, in this direction only. What is sent waits, and arrives when it is
     /// [mended](Self::mend); neither end is told.
     pub fn cut(&self, from: Node, to: Node) {
@@ -438,16 +490,21 @@ impl SimNet {
         (0..self.hosts.len()).filter_map(|number| HostId::try_from(number).ok()).map(Node).collect()
     }
 
-    /// The nodes that run.
+    /// The proper nodes that run.
     #[must_use]
     pub fn running(&self) -> Vec<Node> {
         self.nodes().into_iter().filter(|node| self.handle(*node).is_some()).collect()
     }
 
-    /// A node's handle, if it runs.
+    /// A node's handle, if it runs and is no byzantine one.
     #[must_use]
     pub fn handle(&self, node: Node) -> Option<&RouterHandle> {
-        self.hosts.get(node.number())?.running.as_ref().map(|running| &running.handle)
+        self.hosts.get(node.number())?.running.as_ref()?.handle()
+    }
+
+    /// Whether some of its nodes break the rules.
+    pub(super) fn has_byzantine(&self) -> bool {
+        self.hosts.iter().any(|host| matches!(host.character, Character::Byzantine(_)))
     }
 
     /// The handles of lives that are over.
@@ -458,12 +515,15 @@ impl SimNet {
     /// Whether a node has ended by itself.
     pub(super) fn has_ended(&self, node: Node) -> bool {
         let running = self.hosts.get(node.number()).and_then(|host| host.running.as_ref());
-        running.is_some_and(|running| running.task.is_finished())
+        matches!(running, Some(Running::Proper { task, .. }) if task.is_finished())
     }
 
     /// How many connections a node may hold that it dialled, and that dialled it.
     pub(super) fn limits(&self, node: Node) -> Option<[Limit; 2]> {
-        Some(self.hosts.get(node.number())?.running.as_ref()?.limits)
+        match self.hosts.get(node.number())?.running.as_ref()? {
+            Running::Proper { limits, .. } => Some(*limits),
+            Running::Byzantine(_) => None,
+        }
     }
 
     /// A node's identity.

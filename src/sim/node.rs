@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
+use super::byzantine::Byzantine;
 use super::fabric::Fabric;
 use super::lines::HostId;
 use super::seed::derive;
@@ -103,7 +104,7 @@ impl Setup<'_> {
 pub(super) struct Host {
     pub(super) key: NodeKey,
     pub(super) address: SocketAddr,
-    pub(super) declare: Declare,
+    pub(super) character: Character,
     /// Whom it is told of at each start, and whether it keeps a connection to them.
     pub(super) known: Vec<(NodeAddress, bool)>,
     pub(super) store: MemoryStore,
@@ -113,19 +114,38 @@ pub(super) struct Host {
     pub(super) past: Vec<RouterHandle>,
 }
 
-pub(super) struct Running {
-    pub(super) handle: RouterHandle,
-    pub(super) task: JoinHandle<Report>,
-    /// Of connections that it dials, and of those that dial it.
-    pub(super) limits: [Limit; 2],
+/// What a node is.
+pub(super) enum Character {
+    /// A node as in production.
+    Proper(Declare),
+    Byzantine(Byzantine),
+}
+
+pub(super) enum Running {
+    Proper {
+        handle: RouterHandle,
+        task: JoinHandle<Report>,
+        /// Of connections that it dials, and of those that dial it.
+        limits: [Limit; 2],
+    },
+    Byzantine(JoinHandle<()>),
+}
+
+impl Running {
+    pub(super) fn handle(&self) -> Option<&RouterHandle> {
+        match self {
+            Self::Proper { handle, .. } => Some(handle),
+            Self::Byzantine(_) => None,
+        }
+    }
 }
 
 impl Host {
-    pub(super) fn new(key: NodeKey, ip: IpAddr, declare: Declare) -> Self {
+    pub(super) fn new(key: NodeKey, ip: IpAddr, character: Character) -> Self {
         Self {
             key,
             address: SocketAddr::new(ip, PORT),
-            declare,
+            character,
             known: Vec::new(),
             store: MemoryStore::new(),
             lives: 0,
@@ -138,9 +158,10 @@ impl Host {
         NodeAddress::rlpx(self.key.id(), self.address)
     }
 
-    /// Builds the node for its next life.
+    /// Builds a proper node for its next life.
     pub(super) fn build(
-        &mut self,
+        &self,
+        declare: &Declare,
         host: HostId,
         (seed, depth): (u64, Depth),
         fabric: &Arc<Fabric>,
@@ -176,11 +197,9 @@ impl Host {
             }
         }
         let mut setup = Setup { builder: &mut builder, node: Node(host), id, life, seed };
-        (self.declare)(&mut setup)?;
+        declare(&mut setup)?;
         let mut limits = [Limit::Unlimited; 2];
         builder.configure(|config| limits = [config.peers.max_outbound, config.peers.max_inbound]);
-        let router = builder.build()?;
-        self.lives += 1;
-        Ok((router, limits))
+        Ok((builder.build()?, limits))
     }
 }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::time::sleep;
@@ -128,6 +130,37 @@ fn refuse_all(backlog: &mut mpsc::Receiver<Arrival>) {
     while backlog.try_recv().is_ok() {}
 }
 
+/// Lets other tasks go first now and then, so that another seed gives another order of what happens at one instant.
+#[derive(Default)]
+pub(super) struct Yields {
+    draws: Option<ChaCha8Rng>,
+    left: u32,
+}
+
+impl Yields {
+    /// None if there is no seed.
+    pub(super) fn new(seed: Option<u64>) -> Self {
+        Self { draws: seed.map(ChaCha8Rng::seed_from_u64), left: 0 }
+    }
+
+    /// Whether somebody else goes first.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.left == 0 {
+            return Poll::Ready(());
+        }
+        self.left -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Something was done: draws how often others go first the next time.
+    fn done(&mut self) {
+        if let Some(draws) = &mut self.draws {
+            self.left = draws.next_u32() % 4;
+        }
+    }
+}
+
 /// Whose end of a link it is.
 pub(super) struct End {
     pub(super) host: HostId,
@@ -135,6 +168,7 @@ pub(super) struct End {
     pub(super) local: SocketAddr,
     /// Keeps the link known to the network.
     pub(super) link: Arc<LinkEnd>,
+    pub(super) yields: [Yields; 2],
 }
 
 /// One end of a connection over the simulated network.
@@ -147,12 +181,14 @@ pub(super) struct SimStream {
 /// The half that reads.
 pub(super) struct SimReader {
     line: LinkReader,
+    yields: Yields,
     _link: Arc<LinkEnd>,
 }
 
 /// The half that writes, and takes note of all that it writes.
 pub(super) struct SimWriter {
     line: LinkWriter,
+    yields: Yields,
     fabric: Arc<Fabric>,
     host: HostId,
     peer: HostId,
@@ -161,11 +197,12 @@ pub(super) struct SimWriter {
 
 impl SimStream {
     pub(super) fn new(stream: LinkStream, end: End, fabric: &Arc<Fabric>) -> Self {
-        let End { host, peer, local, link } = end;
+        let End { host, peer, local, link, yields: [reading, writing] } = end;
         let (reader, writer) = stream.into_halves();
         let fabric = Arc::clone(fabric);
-        let reader = SimReader { line: reader, _link: Arc::clone(&link) };
-        Self { reader, writer: SimWriter { line: writer, fabric, host, peer, _link: link }, local }
+        let reader = SimReader { line: reader, yields: reading, _link: Arc::clone(&link) };
+        let writer = SimWriter { line: writer, yields: writing, fabric, host, peer, _link: link };
+        Self { reader, writer, local }
     }
 }
 
@@ -188,13 +225,18 @@ impl AsyncRead for SimReader {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.line).poll_read(cx, into)
+        ready!(self.yields.poll(cx));
+        let read = ready!(Pin::new(&mut self.line).poll_read(cx, into));
+        self.yields.done();
+        Poll::Ready(read)
     }
 }
 
 impl AsyncWrite for SimWriter {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.yields.poll(cx));
         let written = ready!(Pin::new(&mut self.line).poll_write(cx, bytes));
+        self.yields.done();
         if let Ok(count) = written {
             self.fabric.wrote(self.host, self.peer, &bytes[..count]);
         }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -75,4 +76,29 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 
     /// Gives the halves to their tasks. Dropping both closes the stream.
     fn into_halves(self) -> (Self::Reader, Self::Writer);
+}
+
+/// One that several transports share.
+impl<B: ByteTransport> ByteTransport for Arc<B> {
+    type Stream = B::Stream;
+
+    fn protocol(&self) -> Protocol {
+        (**self).protocol()
+    }
+
+    fn local_endpoints(&self) -> Vec<Endpoint> {
+        (**self).local_endpoints()
+    }
+
+    async fn accept(&self) -> Result<(Self::Stream, Endpoint), AcceptError> {
+        (**self).accept().await
+    }
+
+    async fn connect(&self, remote: &Endpoint) -> Result<Self::Stream, Closed> {
+        (**self).connect(remote).await
+    }
+
+    fn close(&self) {
+        (**self).close();
+    }
 }

@@ -3,7 +3,9 @@
 mod checks;
 mod faults;
 mod lives;
+mod relapse;
 mod repeat;
+mod villains;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

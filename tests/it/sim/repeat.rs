@@ -41,6 +41,20 @@ fn a_restless_network_repeats_with_cryptography() {
 }
 
 #[test]
+fn interleavings_that_are_drawn_repeat_and_differ_from_the_one_that_is_not() {
+    let hash = |interleaved| {
+        let mut net = SimNet::new(1, Depth::Plain).unwrap();
+        net.set_interleaved(interleaved);
+        restless(&mut net);
+        (net.trace_hash(), net.violations())
+    };
+    let (drawn, plain) = (hash(true), hash(false));
+    assert_eq!(drawn, hash(true));
+    assert_ne!(drawn, plain);
+    assert!(drawn.1.is_empty());
+}
+
+#[test]
 fn another_seed_is_another_run() {
     let hash = |seed| {
         let mut net = SimNet::new(seed, Depth::Plain).unwrap();

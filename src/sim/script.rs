@@ -1,0 +1,239 @@
+//! What is done to a network, and when.
+
+use std::fmt;
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng;
+
+use super::lines::Line;
+use super::net::{SimError, SimNet};
+use super::node::Node;
+use super::seed::draws;
+
+/// One thing that is done to a network. The methods of [`SimNet`] of the same names say what each is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Act {
+    /// Starts a node.
+    Start(Node),
+    /// Ends a node as a crash would.
+    Kill(Node),
+    /// Shuts a node down in order.
+    ShutDown(Node),
+    /// Takes a node off the network without a word.
+    PowerOff(Node),
+    /// Brings it back.
+    PowerOn(Node),
+    /// Loses what a node has stored.
+    WipeStore(Node),
+    /// Cuts a way, in one direction.
+    Cut(Node, Node),
+    /// Mends it.
+    Mend(Node, Node),
+    /// Parts the network under a name.
+    Partition(String, Vec<Vec<Node>>),
+    /// Ends a partition.
+    Heal(String),
+    /// Ends all partitions and mends all ways.
+    HealAll,
+    /// Breaks the connections between two nodes.
+    Reset(Node, Node),
+    /// Slows a node's new connections, or no longer, in bytes per second.
+    Slow(Node, Option<u64>),
+    /// Sets what connects nodes.
+    Line(Line),
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(node) => write!(f, "start {node}"),
+            Self::Kill(node) => write!(f, "kill {node}"),
+            Self::ShutDown(node) => write!(f, "shut {node} down"),
+            Self::PowerOff(node) => write!(f, "power {node} off"),
+            Self::PowerOn(node) => write!(f, "power {node} on"),
+            Self::WipeStore(node) => write!(f, "wipe the store of {node}"),
+            Self::Cut(from, to) => write!(f, "cut {from} -> {to}"),
+            Self::Mend(from, to) => write!(f, "mend {from} -> {to}"),
+            Self::Partition(name, parts) => {
+                let sizes: Vec<String> = parts.iter().map(|part| part.len().to_string()).collect();
+                write!(f, "part `{name}` into {} nodes", sizes.join(" | "))
+            }
+            Self::Heal(name) => write!(f, "heal `{name}`"),
+            Self::HealAll => f.write_str("heal all"),
+            Self::Reset(a, b) => write!(f, "reset {a} <-> {b}"),
+            Self::Slow(node, Some(rate)) => write!(f, "slow {node} to {rate} B/s"),
+            Self::Slow(node, None) => write!(f, "let {node} be as fast as others"),
+            Self::Line(line) => write!(f, "let the latency be {:?}", line.latency),
+        }
+    }
+}
+
+/// Things that are done to a network at their times.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Script {
+    steps: Vec<(Duration, Act)>,
+}
+
+impl fmt::Display for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, act) in &self.steps {
+            writeln!(f, "{:>10.3} s  {act}", at.as_secs_f64())?;
+        }
+        Ok(())
+    }
+}
+
+impl Script {
+    /// Makes an empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an act at a time after the script's begin; after those that are there already at that time.
+    #[must_use]
+    pub fn at(mut self, at: Duration, act: Act) -> Self {
+        let behind = self.steps.partition_point(|(earlier, _)| *earlier <= at);
+        self.steps.insert(behind, (at, act));
+        self
+    }
+
+    /// The acts, by time.
+    #[must_use]
+    pub fn steps(&self) -> &[(Duration, Act)] {
+        &self.steps
+    }
+
+    /// Without the steps of that range.
+    pub(super) fn without(&self, range: std::ops::Range<usize>) -> Self {
+        let mut steps = self.steps.clone();
+        steps.drain(range);
+        Self { steps }
+    }
+
+    /// Draws `faults` faults of all kinds within `length`, and ends each of them within it: nodes are killed and started,
+    /// powered off and on, ways are cut and mended, the network is parted and healed, connections are reset.
+    #[must_use]
+    pub fn drawn(seed: u64, nodes: &[Node], faults: usize, length: Duration) -> Self {
+        let mut draws = draws(seed, "faults", 0);
+        let mut script = Self::new();
+        if nodes.is_empty() {
+            return script;
+        }
+        for number in 0..faults {
+            let begins = part_of(length / 2, &mut draws);
+            let ends = begins + part_of(length - begins, &mut draws);
+            let (one, other) = (pick(nodes, &mut draws), pick(nodes, &mut draws));
+            let (begin, end) = match draws.next_u32() % 6 {
+                0 => (Act::Kill(one), Some(Act::Start(one))),
+                1 => (Act::PowerOff(one), Some(Act::PowerOn(one))),
+                2 => (Act::Cut(one, other), Some(Act::Mend(one, other))),
+                3 => {
+                    let name = format!("part {number}");
+                    let (left, right) = nodes.iter().partition(|_| draws.next_u32().is_multiple_of(2));
+                    (Act::Partition(name.clone(), vec![left, right]), Some(Act::Heal(name)))
+                }
+                4 => (Act::ShutDown(one), Some(Act::Start(one))),
+                _ => (Act::Reset(one, other), None),
+            };
+            script = script.at(begins, begin);
+            if let Some(end) = end {
+                script = script.at(ends, end);
+            }
+        }
+        script
+    }
+}
+
+/// A time from zero to `most`.
+fn part_of(most: Duration, draws: &mut ChaCha8Rng) -> Duration {
+    let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(draws.next_u64() % most.saturating_add(1))
+}
+
+fn pick(nodes: &[Node], draws: &mut ChaCha8Rng) -> Node {
+    let at = usize::try_from(draws.next_u64() % nodes.len() as u64).unwrap_or(0);
+    nodes[at]
+}
+
+impl SimNet {
+    /// Does what a script says, at its times from now on, and runs the network until its last act is done.
+    ///
+    /// # Errors
+    ///
+    /// If an act cannot be done; the rest is not.
+    pub fn play(&mut self, script: &Script) -> Result<(), SimError> {
+        let began = self.elapsed();
+        for (at, act) in script.steps() {
+            let due = began + *at;
+            self.run_for(due.saturating_sub(self.elapsed()));
+            self.act(act)?;
+        }
+        Ok(())
+    }
+
+    /// Does one thing now.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be done.
+    pub fn act(&mut self, act: &Act) -> Result<(), SimError> {
+        match act {
+            Act::Start(node) => return self.start(*node),
+            Act::PowerOn(node) => return self.power_on(*node),
+            Act::Line(line) => return self.set_line(*line),
+            Act::Slow(node, rate) => return self.slow(*node, *rate),
+            Act::Kill(node) => drop(self.kill(*node)),
+            Act::ShutDown(node) => drop(self.shut_down(*node)),
+            Act::PowerOff(node) => drop(self.power_off(*node)),
+            Act::WipeStore(node) => self.wipe_store(*node),
+            Act::Cut(from, to) => self.cut(*from, *to),
+            Act::Mend(from, to) => self.mend(*from, *to),
+            Act::Partition(name, parts) => {
+                let parts: Vec<&[Node]> = parts.iter().map(Vec::as_slice).collect();
+                self.partition(name, &parts);
+            }
+            Act::Heal(name) => drop(self.heal(name)),
+            Act::HealAll => self.heal_all(),
+            Act::Reset(a, b) => drop(self.reset(*a, *b)),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn acts_are_done_by_time_and_those_of_one_time_in_their_order() {
+        let script = Script::new()
+            .at(2 * SECOND, Act::HealAll)
+            .at(SECOND, Act::Kill(Node(1)))
+            .at(SECOND, Act::Start(Node(1)));
+        let words = "     1.000 s  kill node 1\n     1.000 s  start node 1\n     2.000 s  heal all\n";
+        assert_eq!(script.to_string(), words);
+        assert_eq!(script.without(0..2).steps(), [(2 * SECOND, Act::HealAll)]);
+    }
+
+    #[test]
+    fn drawn_faults_end_within_their_time_and_follow_from_the_seed() {
+        let nodes: Vec<Node> = (0..9).map(Node).collect();
+        let script = Script::drawn(1, &nodes, 40, 60 * SECOND);
+        assert_eq!(script, Script::drawn(1, &nodes, 40, 60 * SECOND));
+        assert_ne!(script, Script::drawn(2, &nodes, 40, 60 * SECOND));
+        assert!(script.steps().iter().all(|(at, _)| *at <= 60 * SECOND));
+        let count = |of: fn(&Act) -> bool| script.steps().iter().filter(|(_, act)| of(act)).count();
+        let pairs = [
+            (count(|act| matches!(act, Act::PowerOff(_))), count(|act| matches!(act, Act::PowerOn(_)))),
+            (count(|act| matches!(act, Act::Cut(..))), count(|act| matches!(act, Act::Mend(..)))),
+            (count(|act| matches!(act, Act::Partition(..))), count(|act| matches!(act, Act::Heal(_)))),
+        ];
+        assert!(pairs.iter().all(|(begun, ended)| begun == ended && *begun > 0), "{pairs:?}");
+        assert!(Script::drawn(1, &[], 40, SECOND).steps().is_empty());
+    }
+}
