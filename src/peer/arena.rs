@@ -51,7 +51,9 @@ impl<T> Arena<T> {
             return key;
         }
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
+            // The first one grows, since many a node knows few peers.
+            let at_once = if self.chunks.is_empty() { 0 } else { CHUNK };
+            self.chunks.push(Vec::with_capacity(at_once));
         }
         let chunk = self.chunks.len() - 1;
         let place = self.chunks[chunk].len();

@@ -39,7 +39,7 @@ pub(super) struct Fabric {
 struct State {
     hosts: Vec<Host>,
     by_ip: BTreeMap<IpAddr, HostId>,
-    listeners: BTreeMap<SocketAddr, mpsc::Sender<Arrival>>,
+    listeners: BTreeMap<SocketAddr, mpsc::Sender<Box<Arrival>>>,
     lines: Lines,
     opening: Opening,
     interleaved: bool,
@@ -108,12 +108,12 @@ impl Fabric {
         Some(host)
     }
 
-    pub(super) fn listen(&self, at: SocketAddr, arrivals: mpsc::Sender<Arrival>) {
+    pub(super) fn listen(&self, at: SocketAddr, arrivals: mpsc::Sender<Box<Arrival>>) {
         self.state().listeners.insert(at, arrivals);
     }
 
     /// Ends a listener, if it is still this one.
-    pub(super) fn unlisten(&self, at: SocketAddr, arrivals: &mpsc::Sender<Arrival>) {
+    pub(super) fn unlisten(&self, at: SocketAddr, arrivals: &mpsc::Sender<Box<Arrival>>) {
         let mut state = self.state();
         if state.listeners.get(&at).is_some_and(|known| known.same_channel(arrivals)) {
             state.listeners.remove(&at);
@@ -160,7 +160,7 @@ impl Fabric {
         for _ in 0..copies {
             let (near, far) = self.link(from, to, at, from_ip)?;
             let source = far.remote.clone();
-            let arrival = (far.stream, source);
+            let arrival = Box::new((far.stream, source));
             match listener.try_send(arrival) {
                 Ok(()) => opened.get_or_insert(near),
                 Err(mpsc::error::TrySendError::Full(_)) => return Err(refused("its backlog is full")),

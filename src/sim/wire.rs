@@ -36,8 +36,8 @@ pub(super) struct Wire {
     host: HostId,
     address: SocketAddr,
     /// What the network has of this listener, to know it again.
-    listener: mpsc::Sender<Arrival>,
-    backlog: AsyncMutex<mpsc::Receiver<Arrival>>,
+    listener: mpsc::Sender<Box<Arrival>>,
+    backlog: AsyncMutex<mpsc::Receiver<Box<Arrival>>>,
     closed: CancellationToken,
 }
 
@@ -82,7 +82,7 @@ impl ByteTransport for Wire {
                 refuse_all(&mut *self.backlog.lock().await);
                 Err(AcceptError::Closed)
             }
-            arrival = next => arrival.ok_or(AcceptError::Closed),
+            arrival = next => arrival.map(|arrival| *arrival).ok_or(AcceptError::Closed),
         }
     }
 
@@ -125,7 +125,7 @@ impl Drop for Wire {
 }
 
 /// Ends the streams of those that nobody will accept, as a system does when a listening socket is closed.
-fn refuse_all(backlog: &mut mpsc::Receiver<Arrival>) {
+fn refuse_all(backlog: &mut mpsc::Receiver<Box<Arrival>>) {
     backlog.close();
     while backlog.try_recv().is_ok() {}
 }
@@ -133,14 +133,14 @@ fn refuse_all(backlog: &mut mpsc::Receiver<Arrival>) {
 /// Lets other tasks go first now and then, so that another seed gives another order of what happens at one instant.
 #[derive(Default)]
 pub(super) struct Yields {
-    draws: Option<ChaCha8Rng>,
+    draws: Option<Box<ChaCha8Rng>>,
     left: u32,
 }
 
 impl Yields {
     /// None if there is no seed.
     pub(super) fn new(seed: Option<u64>) -> Self {
-        Self { draws: seed.map(ChaCha8Rng::seed_from_u64), left: 0 }
+        Self { draws: seed.map(|seed| Box::new(ChaCha8Rng::seed_from_u64(seed))), left: 0 }
     }
 
     /// Whether somebody else goes first.

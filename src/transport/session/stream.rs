@@ -1,9 +1,13 @@
 //! A byte stream with a codec and a buffer on each half.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::{Decode, Encode};
 use crate::event::{Closed, DisconnectReason};
@@ -66,9 +70,14 @@ impl<R: AsyncRead + Unpin + Send, D: Decode> Input<R, D> {
 
     async fn fill(&mut self) -> Result<(), Closed> {
         give_back(&mut self.buffer, &mut self.peak_bytes);
-        self.buffer.reserve(self.next_read_bytes);
         // Never more than one step beyond what is buffered: a frame in progress is bounded by its codec.
-        let read = self.io.read_buf(&mut self.buffer).await.map_err(|error| stream_broke(&error))?;
+        let read = if self.next_read_bytes > SMALL_READ_BYTES {
+            self.buffer.reserve(self.next_read_bytes);
+            self.io.read_buf(&mut self.buffer).await
+        } else {
+            read_small(&mut self.io, &mut self.buffer).await
+        };
+        let read = read.map_err(|error| stream_broke(&error))?;
         if read == 0 {
             return Err(ended(!self.buffer.is_empty()));
         }
@@ -77,6 +86,18 @@ impl<R: AsyncRead + Unpin + Send, D: Decode> Input<R, D> {
             if read >= self.next_read_bytes { LARGE_READ_BYTES } else { self.next_read_bytes };
         Ok(())
     }
+}
+
+/// Reads by way of the stack, so that whoever waits holds no memory: most connections are idle most of the time.
+async fn read_small(io: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut bytes = [MaybeUninit::uninit(); SMALL_READ_BYTES];
+        let mut into = ReadBuf::uninit(&mut bytes);
+        ready!(Pin::new(&mut *io).poll_read(cx, &mut into))?;
+        buffer.extend_from_slice(into.filled());
+        Poll::Ready(Ok(into.filled().len()))
+    })
+    .await
 }
 
 /// The half of a stream that writes messages.
