@@ -1,4 +1,4 @@
-//! Reactors: the recommended shape of one, what runs it, and two of our own to learn from.
+//! Reactors: the recommended shape of one, what runs it, and some of our own to learn from.
 //!
 //! A [`Reactor`] is a synchronous core. It is told what happens (a peer comes, a message arrives, a time is
 //! reached) and the time at which it happens, changes its state, and puts what it wants done into an [`Outbox`]:
@@ -12,7 +12,7 @@
 //!                                            └── refusals, answers ─────┘
 //! ```
 //!
-//! [`ping`] asks and answers; [`chat`] floods with de-duplication. Neither is run unless it is declared on the
+//! [`ping`] asks and answers; [`chat`] floods with de-duplication; [`pex`] exchanges addresses. None is run unless it is declared on the
 //! [builder](crate::router::Builder). A reactor may as well be any async function that owns a
 //! [`Channel`](crate::channel::Channel): the router asks no more of it than to end with the node.
 //!
@@ -79,6 +79,7 @@ mod drive;
 mod outbox;
 
 pub mod chat;
+pub mod pex;
 pub mod ping;
 pub mod testing;
 

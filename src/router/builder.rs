@@ -13,10 +13,10 @@ use tokio_util::task::TaskTracker;
 use super::config::{ConfigError, RouterConfig};
 use super::erased::AnyTransport;
 use super::events::{About, Events};
-use super::manager::{Mailbox, ManagerActor};
+use super::manager::{Mailbox, ManagerActor, Request};
 use super::recording::{Recorded, Recorder};
 use super::shutdown::Ending;
-use super::{AddressFilter, IdentityFilter, MemoryStore, Router, Shared};
+use super::{AddressBook, AddressFilter, IdentityFilter, MemoryStore, Router, Shared};
 use crate::address::{BoxFuture, Endpoint, LiteralResolver, NodeAddress, Resolver};
 use crate::channel::{
     BehaviourReport, Channel, ChannelConfig, ChannelConfigError, ChannelCounters, Inbound, InboundQueue,
@@ -109,6 +109,7 @@ pub struct Builder {
     outbox: Outbox,
     reports: mpsc::Receiver<BehaviourReport>,
     updates: Arc<SharedUpdates>,
+    mailbox: (Mailbox, mpsc::Receiver<Request>),
 }
 
 impl fmt::Debug for Builder {
@@ -152,6 +153,7 @@ impl Builder {
             outbox,
             reports,
             updates: Arc::default(),
+            mailbox: Mailbox::new(),
         }
     }
 
@@ -224,6 +226,12 @@ impl Builder {
     #[must_use]
     pub fn updates(&self) -> PeerUpdates {
         PeerUpdates::new(Arc::clone(&self.updates))
+    }
+
+    /// The addresses that the node knows, for a reactor that exchanges them with peers, as [`pex`](crate::reactor::pex) does.
+    #[must_use]
+    pub fn addresses(&self) -> AddressBook {
+        AddressBook::new(self.mailbox.0.clone())
     }
 
     /// Gives the node an address to dial.
@@ -326,7 +334,7 @@ impl Builder {
         let wall = self.wall.unwrap_or_else(wall_clock);
         let mut manager = Recorded::new((peers, seed), (now, wall), loaded.records, self.recorder)?;
         instruct(&mut manager, (self.unbans, self.bans, self.peers), now)?;
-        let (mailbox, requests) = Mailbox::new();
+        let (mailbox, requests) = self.mailbox;
         let offer = Offer {
             client: self.config.client.clone(),
             network: self.config.network.clone(),

@@ -188,6 +188,8 @@ impl Host {
         builder.observer(move |event: &Event| {
             observing.note(Some(host), event.kind.label(), event.seq, events::digest(event));
         });
+        let own = self.node_address();
+        builder.configure(|config| config.peers.own_addresses = vec![own]);
         for (address, keep) in &self.known {
             builder.peer(address.clone());
             if *keep {

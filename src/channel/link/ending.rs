@@ -39,9 +39,9 @@ impl Link {
         state.queue.close();
         state.writer_waits = false;
         drop(state);
-        self.closing.cancel();
+        self.closing.raise();
         if drop_queued {
-            self.dropped.cancel();
+            self.dropped.raise();
         }
         self.writable.notify_one();
         self.room.notify_waiters();
@@ -51,16 +51,16 @@ impl Link {
 
     /// Completes when the link is closing.
     pub(crate) async fn closing(&self) {
-        self.closing.cancelled().await;
+        self.closing.raised().await;
     }
 
     pub(crate) fn is_closing(&self) -> bool {
-        self.closing.is_cancelled()
+        self.closing.is_raised()
     }
 
     /// Completes when the link is closing and what was queued is dropped.
     pub(crate) async fn dropped(&self) {
-        self.dropped.cancelled().await;
+        self.dropped.raised().await;
     }
 
     /// How long a closing link may still write.
@@ -71,12 +71,12 @@ impl Link {
 
     /// The writer has written its last.
     pub(crate) fn written(&self) {
-        self.written.cancel();
+        self.written.raise();
     }
 
     /// Completes when the writer has written its last.
     pub(crate) async fn all_written(&self) {
-        self.written.cancelled().await;
+        self.written.raised().await;
     }
 
     /// How the link ended, once it has.

@@ -5,16 +5,17 @@
 
 mod channel;
 mod ending;
+mod flag;
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::channel::{LinkChannel, Meter};
 use self::ending::End;
+use self::flag::Flag;
 use super::Fate;
 use super::answering::Slots;
 use super::asking::Asking;
@@ -61,9 +62,9 @@ pub(crate) struct Link {
     pub(in crate::channel) answering: Slots,
     writable: Notify,
     room: Notify,
-    closing: CancellationToken,
-    dropped: CancellationToken,
-    written: CancellationToken,
+    closing: Flag,
+    dropped: Flag,
+    written: Flag,
 }
 
 struct State {
@@ -135,9 +136,9 @@ impl Link {
             state: Mutex::new(state),
             writable: Notify::new(),
             room: Notify::new(),
-            closing: CancellationToken::new(),
-            dropped: CancellationToken::new(),
-            written: CancellationToken::new(),
+            closing: Flag::default(),
+            dropped: Flag::default(),
+            written: Flag::default(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Writes what the link has queued, in batches, until the connection ends.
 
+use futures::FutureExt;
 use tokio::time::timeout;
 
 use super::{FAREWELL, Shared};
@@ -49,6 +50,10 @@ async fn write<W: PacketWriter>(
 /// Writes the buffer. A peer that takes nothing for the stall time is given up, as is one that is being
 /// disconnected.
 async fn flush<W: PacketWriter>(writer: &mut W, shared: &Shared, link: &Link) -> Result<(), Closed> {
+    // Most buffers are taken at once. Flushing is cancel-safe: what was not is flushed below.
+    if let Some(flushed) = writer.flush().now_or_never() {
+        return flushed;
+    }
     loop {
         let before = writer.buffered_bytes();
         let closing = link.is_closing();

@@ -22,6 +22,12 @@ impl ManagerActor {
                     let _ = reply.send(added);
                 }
             }
+            Command::Learn { from, addresses } => {
+                for address in addresses {
+                    // What cannot be used, or is one too many, is passed over.
+                    self.manager.apply(Op::Add { address, source: Source::Gossip { from } }, now);
+                }
+            }
             Command::Disconnect { peer, reply } => {
                 if let Answer::Disconnect(connected) = self.manager.apply(Op::Disconnect { peer }, now) {
                     let _ = reply.send(connected);

@@ -14,7 +14,7 @@ pub(super) enum Randomness {
     /// The operating system.
     System,
     /// Whoever knows the seed knows all that comes.
-    Insecure(Mutex<ChaCha20Rng>),
+    Insecure(Box<Mutex<ChaCha20Rng>>),
 }
 
 impl fmt::Debug for Randomness {
@@ -28,7 +28,7 @@ impl fmt::Debug for Randomness {
 
 impl Randomness {
     pub(super) fn insecure_from_seed(seed: u64) -> Self {
-        Self::Insecure(Mutex::new(ChaCha20Rng::seed_from_u64(seed)))
+        Self::Insecure(Box::new(Mutex::new(ChaCha20Rng::seed_from_u64(seed))))
     }
 
     /// What one handshake needs.

@@ -36,7 +36,7 @@ fn lines_differ_by_region_by_pair_and_by_direction() {
     net.start_all().unwrap();
     net.run_until(SimNet::is_connected, 10 * SECOND).unwrap();
     net.run_for(SECOND);
-    nodes.iter().for_each(|node| talk.say(*node, u64::from(node.number() as u32)));
+    nodes.iter().for_each(|node| talk.say(*node, node.number() as u64));
     let heard_after = |after| {
         net.run_for(after);
         nodes.iter().map(|node| talk.heard(*node)).collect::<Vec<_>>()

@@ -2,6 +2,7 @@
 
 mod checks;
 mod faults;
+mod growth;
 mod lives;
 mod relapse;
 mod repeat;
@@ -32,11 +33,14 @@ peerage::protocol! {
 /// When a node heard what from whom.
 type Heard = Vec<(Instant, NodeId, u64)>;
 
+/// Has a node say a number, with so many bytes.
+type Mouth = mpsc::Sender<(u64, usize)>;
+
 /// What the nodes of a network hear, and how they are made to speak.
 #[derive(Clone, Default)]
 struct Talk {
     heard: Arc<Mutex<BTreeMap<Node, Heard>>>,
-    mouths: Arc<Mutex<BTreeMap<Node, mpsc::Sender<(u64, usize)>>>>,
+    mouths: Arc<Mutex<BTreeMap<Node, Mouth>>>,
 }
 
 impl Talk {
