@@ -128,7 +128,8 @@
 //! # What is not provided
 //!
 //! Delivery is at most once. RLPx gives integrity and identity, not confidentiality against every observer (see
-//! [`rlpx`]). There is no discovery of peers yet: a node dials the addresses that it is given.
+//! [`rlpx`]). There is no discovery beyond peers' own word yet: a node dials the addresses that it is given, and those that
+//! [`reactor::pex`] learns.
 
 pub mod address;
 pub mod event;

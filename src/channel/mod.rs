@@ -33,6 +33,7 @@
 
 mod answering;
 mod asking;
+mod book;
 mod cancellation;
 mod config;
 mod counters;
@@ -51,6 +52,7 @@ mod sender;
 mod updates;
 
 pub use crate::message::Refusal;
+pub use book::{AddressBook, Busy};
 pub use config::{ChannelConfig, ChannelConfigError, Share};
 pub use counters::{ChannelCounters, DropReason};
 pub use inbound::Envelope;
@@ -63,6 +65,7 @@ pub use request::RequestError;
 pub use sender::Sender;
 pub use updates::PeerUpdates;
 
+pub(crate) use book::BookRequest;
 pub(crate) use cancellation::Cancellations;
 pub(crate) use inbound::{Delivery, Inbound, InboundQueue};
 pub(crate) use link::{Batch, FarEnd, Link, LinkChannel, LinkLimits, Meter};

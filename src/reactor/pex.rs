@@ -14,12 +14,11 @@ use std::time::{Duration, Instant};
 
 use super::{Outbox, Reactor, SendId};
 use crate::address::NodeAddress;
-use crate::channel::{Envelope, Refusal, RequestError};
+use crate::channel::{AddressBook, Envelope, Refusal, RequestError};
 use crate::event::Misbehaviour;
 use crate::id::{ConnId, NodeId};
 use crate::message::Message;
 use crate::peer::PeerUpdate;
-use crate::router::AddressBook;
 
 crate::protocol! {
     /// What exchangers say.
@@ -195,7 +194,9 @@ mod tests {
 
     /// A book that holds two addresses, and takes note of what it learns.
     #[derive(Clone, Default)]
-    struct Notes(Arc<Mutex<Vec<(NodeId, Vec<NodeAddress>)>>>);
+    struct Notes(Arc<Mutex<Learned>>);
+
+    type Learned = Vec<(NodeId, Vec<NodeAddress>)>;
 
     impl Book for Notes {
         fn learn(&mut self, from: NodeId, addresses: Vec<NodeAddress>) {

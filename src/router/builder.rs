@@ -13,14 +13,14 @@ use tokio_util::task::TaskTracker;
 use super::config::{ConfigError, RouterConfig};
 use super::erased::AnyTransport;
 use super::events::{About, Events};
-use super::manager::{Mailbox, ManagerActor, Request};
+use super::manager::{Mailbox, ManagerActor};
 use super::recording::{Recorded, Recorder};
 use super::shutdown::Ending;
-use super::{AddressBook, AddressFilter, IdentityFilter, MemoryStore, Router, Shared};
+use super::{AddressFilter, IdentityFilter, MemoryStore, Router, Shared};
 use crate::address::{BoxFuture, Endpoint, LiteralResolver, NodeAddress, Resolver};
 use crate::channel::{
-    BehaviourReport, Channel, ChannelConfig, ChannelConfigError, ChannelCounters, Inbound, InboundQueue,
-    Outbox, PeerUpdates, Receiver, Registry, Sender, SharedUpdates,
+    AddressBook, BehaviourReport, BookRequest, Channel, ChannelConfig, ChannelConfigError, ChannelCounters,
+    Inbound, InboundQueue, Outbox, PeerUpdates, Receiver, Registry, Sender, SharedUpdates,
 };
 use crate::event::{EventKind, Observer};
 use crate::id::NodeId;
@@ -109,7 +109,7 @@ pub struct Builder {
     outbox: Outbox,
     reports: mpsc::Receiver<BehaviourReport>,
     updates: Arc<SharedUpdates>,
-    mailbox: (Mailbox, mpsc::Receiver<Request>),
+    book: (AddressBook, mpsc::Receiver<BookRequest>),
 }
 
 impl fmt::Debug for Builder {
@@ -153,7 +153,7 @@ impl Builder {
             outbox,
             reports,
             updates: Arc::default(),
-            mailbox: Mailbox::new(),
+            book: AddressBook::new(),
         }
     }
 
@@ -231,7 +231,7 @@ impl Builder {
     /// The addresses that the node knows, for a reactor that exchanges them with peers, as [`pex`](crate::reactor::pex) does.
     #[must_use]
     pub fn addresses(&self) -> AddressBook {
-        AddressBook::new(self.mailbox.0.clone())
+        self.book.0.clone()
     }
 
     /// Gives the node an address to dial.
@@ -334,7 +334,7 @@ impl Builder {
         let wall = self.wall.unwrap_or_else(wall_clock);
         let mut manager = Recorded::new((peers, seed), (now, wall), loaded.records, self.recorder)?;
         instruct(&mut manager, (self.unbans, self.bans, self.peers), now)?;
-        let (mailbox, requests) = self.mailbox;
+        let (mailbox, requests) = Mailbox::new();
         let offer = Offer {
             client: self.config.client.clone(),
             network: self.config.network.clone(),
@@ -364,7 +364,7 @@ impl Builder {
             let skipped = EventKind::StoreSkipped { count: loaded.skipped, faults: loaded.faults };
             shared.events.emit(About::default(), skipped);
         }
-        let actor = ManagerActor::new(manager, self.store, requests, self.reports);
+        let actor = ManagerActor::new(manager, self.store, requests, self.reports, self.book.1);
         let shared = Arc::new(shared);
         let ending = Ending::new(Arc::clone(&shared));
         Ok(Router { shared, actor, reactors: self.reactors, ending })

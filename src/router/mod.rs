@@ -18,7 +18,6 @@
 //! What the router does not do: it writes nothing to a disk, discovers nobody, and knows no channel's meaning.
 
 mod acceptor;
-mod book;
 mod builder;
 mod config;
 mod connection;
@@ -32,7 +31,6 @@ mod recording;
 mod shutdown;
 mod store;
 
-pub use book::{AddressBook, Busy};
 pub use builder::{BuildError, Builder};
 pub use config::{ConfigError, RouterConfig};
 pub use events::Ends;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ingress::Request;
 use super::operating::tell_unban;
-use crate::channel::{BehaviourReport, Link};
+use crate::channel::{BehaviourReport, BookRequest, Link};
 use crate::event::{Act, Blame, Closed, DisconnectReason, EventKind, Layer, harmless};
 use crate::id::{ConnId, Direction};
 use crate::peer::{Answer, Op, Output, Store, StoreError};
@@ -35,6 +35,7 @@ pub(in crate::router) struct ManagerActor {
     store: Box<dyn Store>,
     mailbox: mpsc::Receiver<Request>,
     reports: mpsc::Receiver<BehaviourReport>,
+    book: mpsc::Receiver<BookRequest>,
     /// The connections that are up.
     links: BTreeMap<ConnId, Arc<Link>>,
     tally: Tally,
@@ -46,8 +47,9 @@ impl ManagerActor {
         store: Box<dyn Store>,
         mailbox: mpsc::Receiver<Request>,
         reports: mpsc::Receiver<BehaviourReport>,
+        book: mpsc::Receiver<BookRequest>,
     ) -> Self {
-        Self { manager, store, mailbox, reports, links: BTreeMap::new(), tally: Tally::default() }
+        Self { manager, store, mailbox, reports, book, links: BTreeMap::new(), tally: Tally::default() }
     }
 
     /// Runs until `finish`, which comes after every connection has reported its end.
@@ -61,7 +63,7 @@ impl ManagerActor {
                 }
             };
             // The end first, lest a reactor that never ceases to report keeps the node alive. Then requests; each
-            // lets one report pass, so that neither starves the other. A due timer loses nothing by waiting,
+            // lets one report pass, and one exchange of addresses, so that none starves another. A due timer loses nothing by waiting,
             // since `act` looks at the time in every turn.
             tokio::select! {
                 biased;
@@ -71,8 +73,17 @@ impl ManagerActor {
                     if let Ok(report) = self.reports.try_recv() {
                         self.on_report(&shared, report);
                     }
+                    if let Ok(request) = self.book.try_recv() {
+                        self.on_book(request, Instant::now().into_std());
+                    }
                 }
-                Some(report) = self.reports.recv() => self.on_report(&shared, report),
+                Some(report) = self.reports.recv() => {
+                    self.on_report(&shared, report);
+                    if let Ok(request) = self.book.try_recv() {
+                        self.on_book(request, Instant::now().into_std());
+                    }
+                }
+                Some(request) = self.book.recv() => self.on_book(request, Instant::now().into_std()),
                 () = timer => {}
             }
         }

@@ -35,8 +35,6 @@ pub(in crate::router) enum Request {
 pub(in crate::router) enum Command {
     /// Learn an address; says whether it was new.
     Add { address: NodeAddress, reply: oneshot::Sender<Result<bool, AddError>> },
-    /// Learn what a peer tells.
-    Learn { from: NodeId, addresses: Vec<NodeAddress> },
     /// Disconnect a peer; says whether it was connected.
     Disconnect { peer: NodeId, reply: oneshot::Sender<bool> },
     /// Ban a peer or a range of addresses.

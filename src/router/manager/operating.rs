@@ -1,10 +1,12 @@
 //! What an operator asks of the actor, and what it tells of its decisions.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::actor::ManagerActor;
 use super::ingress::Command;
 use crate::address::Endpoint;
+use crate::channel::BookRequest;
 use crate::event::{Closed, EventKind, Rule};
 use crate::id::Direction;
 use crate::peer::{Answer, BanReason, BanRecord, BanTarget, Op, Record, RecordKey, Reject, Source};
@@ -20,12 +22,6 @@ impl ManagerActor {
                 let op = Op::Add { address, source: Source::Operator };
                 if let Answer::Added(added) = self.manager.apply(op, now) {
                     let _ = reply.send(added);
-                }
-            }
-            Command::Learn { from, addresses } => {
-                for address in addresses {
-                    // What cannot be used, or is one too many, is passed over.
-                    self.manager.apply(Op::Add { address, source: Source::Gossip { from } }, now);
                 }
             }
             Command::Disconnect { peer, reply } => {
@@ -52,6 +48,24 @@ impl ManagerActor {
                 // What is seen is the state as of the latest input, which may be long ago.
                 self.manager.apply(Op::Advance(Duration::ZERO), now);
                 look(self.manager.manager());
+            }
+        }
+    }
+
+    /// Does what a reactor asks that exchanges addresses.
+    pub(super) fn on_book(&mut self, request: BookRequest, now: Instant) {
+        match request {
+            BookRequest::Learn { from, addresses } => {
+                for address in addresses {
+                    // What cannot be used, or is one too many, is passed over.
+                    self.manager.apply(Op::Add { address, source: Source::Gossip { from } }, now);
+                }
+            }
+            BookRequest::Choose { to, most, then } => {
+                self.manager.apply(Op::Advance(Duration::ZERO), now);
+                let chosen = self.manager.manager().advertise(Some(to), most);
+                // It is a reactor's own, as that reactor's panic would be.
+                let _ = catch_unwind(AssertUnwindSafe(|| then(chosen)));
             }
         }
     }
