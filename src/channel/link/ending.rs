@@ -42,6 +42,7 @@ impl Link {
         self.closing.raise();
         if drop_queued {
             self.dropped.raise();
+            self.finished.raise();
         }
         self.writable.notify_one();
         self.room.notify_waiters();
@@ -72,11 +73,17 @@ impl Link {
     /// The writer has written its last.
     pub(crate) fn written(&self) {
         self.written.raise();
+        self.finished.raise();
     }
 
     /// Completes when the writer has written its last.
     pub(crate) async fn all_written(&self) {
         self.written.raised().await;
+    }
+
+    /// Completes when the writer has written its last, or what was queued is dropped.
+    pub(crate) async fn finished(&self) {
+        self.finished.raised().await;
     }
 
     /// How the link ended, once it has.

@@ -65,6 +65,8 @@ pub(crate) struct Link {
     closing: Flag,
     dropped: Flag,
     written: Flag,
+    /// Dropped or written: one thing to wait for, since each message looks at it.
+    finished: Flag,
 }
 
 struct State {
@@ -139,6 +141,7 @@ impl Link {
             closing: Flag::default(),
             dropped: Flag::default(),
             written: Flag::default(),
+            finished: Flag::default(),
         }
     }
 

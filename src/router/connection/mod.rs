@@ -59,9 +59,9 @@ struct BoundChannel {
     inbound: Arc<dyn Inbound>,
 }
 
-/// Runs one attempt: `connect` under the handshake's deadline, and then the connection until it ends.
+/// Runs one attempt: `connect` under the handshake's deadline. What it becomes is carried by another task until it ends.
 ///
-/// Reports to the peer manager exactly once how it ended.
+/// One of the two reports to the peer manager, exactly once, how it ended.
 pub(super) async fn run_attempt<F>(
     shared: Arc<Shared>,
     attempt: Attempt,
@@ -102,7 +102,7 @@ async fn give_back(shared: &Shared, attempt: Attempt, closed: Closed) {
     shared.mailbox.tell(Request::Failed { conn, direction, closed }).await;
 }
 
-/// Asks the peer manager whether an authenticated peer may stay, and carries its packets if so.
+/// Asks the peer manager whether an authenticated peer may stay, and has its packets carried if so.
 async fn admit(shared: Arc<Shared>, attempt: Attempt, connection: Box<dyn AnyConnection>) {
     let info = connection.info().clone();
     let attempt = Attempt { peer: Some(info.peer), ..attempt };
@@ -113,7 +113,8 @@ async fn admit(shared: Arc<Shared>, attempt: Attempt, connection: Box<dyn AnyCon
     match shared.mailbox.establish(Arc::clone(&link)).await {
         Ok(()) => {
             let inbounds = bound_channels(&shared, &link);
-            connection.run(Task { shared, link, inbounds }).await;
+            // In a task of its own: this one is as large as a handshake needs, and would be kept as long as the connection.
+            shared.connections.clone().spawn(connection.run(Task { shared, link, inbounds }));
         }
         Err(closed) => turn_away(&shared, attempt, connection, closed).await,
     }

@@ -38,15 +38,13 @@ pub(super) async fn run<R: PacketReader>(
 ) {
     let mut keepalive = Keepalive::new(shared.config.keepalive, Instant::now().into_std());
     let mut timer = std::pin::pin!(sleep_until(keepalive.next_timeout().into()));
-    let mut dropped = std::pin::pin!(link.dropped());
-    let mut written = std::pin::pin!(link.all_written());
+    let mut finished = std::pin::pin!(link.finished());
     let mut held: Option<Held<'_>> = None;
     loop {
         // Ends first, then timers, then data; reading gives way after each burst.
         let outcome = tokio::select! {
             biased;
-            () = &mut dropped => break,
-            () = &mut written => break,
+            () = &mut finished => break,
             () = &mut timer => {
                 let outcome = on_timer(&mut keepalive, link, held.is_some());
                 timer.as_mut().reset(keepalive.next_timeout().into());

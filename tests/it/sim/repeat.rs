@@ -32,7 +32,7 @@ fn restless(net: &mut SimNet) {
 
 #[test]
 fn a_restless_network_repeats_on_every_thread_and_in_every_process() {
-    assert_repeatable(Depth::Plain, 0..16, restless);
+    assert_repeatable(Depth::Plain, 0..32, restless);
 }
 
 #[test]
