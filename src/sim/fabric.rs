@@ -5,15 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use rand_chacha::rand_core::Rng;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::cuts::Cuts;
 use super::lines::{HostId, Line, Lines};
-use super::seed::{derive, draws};
+use super::seed::{delay, derive};
 use super::trace::{Keep, Record, Trace, digest};
-use super::wire::{End, SimStream, Yields};
+use super::wire::{End, SimStream, Yields, sim_stream};
 use crate::address::Endpoint;
 use crate::event::Closed;
 use crate::transport::link::{LinkHandle, pair};
@@ -129,13 +128,9 @@ impl Fabric {
         let mut state = self.state();
         let number = state.attempts_made;
         state.attempts_made += 1;
-        let late = u64::try_from(state.opening.reorder.as_nanos()).unwrap_or(u64::MAX);
-        let late = match late {
-            0 => 0,
-            most => draws(self.seed, "attempt", number).next_u64() % most.saturating_add(1),
-        };
+        let late = delay(state.opening.reorder, self.seed, "attempt", number);
         let [there, back] = [state.line(from, to), state.line(to, from)].map(|line| line.latency);
-        Attempt { number, there: there + Duration::from_nanos(late), back }
+        Attempt { number, there: there + late, back }
     }
 
     /// Whether packets get through in both directions.
@@ -207,8 +202,8 @@ impl Fabric {
         let near_end =
             End { host: from, peer: to, local: source, link: Arc::clone(&link), yields: yields(0) };
         let far_end = End { host: to, peer: from, local: at, link, yields: yields(1) };
-        let near = Opened { stream: SimStream::new(near, near_end, self), remote: Endpoint::Tcp(at) };
-        let far = Opened { stream: SimStream::new(far, far_end, self), remote: Endpoint::Tcp(source) };
+        let near = Opened { stream: sim_stream(near, near_end, self), remote: Endpoint::Tcp(at) };
+        let far = Opened { stream: sim_stream(far, far_end, self), remote: Endpoint::Tcp(source) };
         Ok((near, far))
     }
 

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rand_chacha::rand_core::Rng;
-
-use super::seed::draws;
+use super::seed::delay;
 use crate::transport::link::{LinkConfig, LinkConfigError};
 
 /// A host's number.
@@ -84,12 +82,7 @@ impl Line {
 
     /// The line of the connection that has `number`.
     pub(super) fn draw(&self, seed: u64, purpose: &str, number: u64) -> Result<LinkConfig, LinkConfigError> {
-        let most = u64::try_from(self.spread.as_nanos()).unwrap_or(u64::MAX);
-        let more = match most {
-            0 => 0,
-            most => draws(seed, purpose, number).next_u64() % most.saturating_add(1),
-        };
-        self.config(Duration::from_nanos(more))
+        self.config(delay(self.spread, seed, purpose, number))
     }
 
     /// Not faster than that.

@@ -9,7 +9,7 @@ use rand_chacha::rand_core::Rng;
 use super::lines::Line;
 use super::net::{SimError, SimNet};
 use super::node::Node;
-use super::seed::draws;
+use super::seed::{below, draws};
 
 /// One thing that is done to a network. The methods of [`SimNet`] of the same names say what each is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,8 +154,7 @@ fn part_of(most: Duration, draws: &mut ChaCha8Rng) -> Duration {
 }
 
 fn pick(nodes: &[Node], draws: &mut ChaCha8Rng) -> Node {
-    let at = usize::try_from(draws.next_u64() % nodes.len() as u64).unwrap_or(0);
-    nodes[at]
+    nodes[below(nodes.len(), draws)]
 }
 
 impl SimNet {

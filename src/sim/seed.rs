@@ -1,9 +1,10 @@
 //! One seed, and a stream of its own for each use.
 
 use std::hash::Hasher;
+use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 use siphasher::sip::SipHasher13;
 
 /// The seed for one use of one thing: a new draw somewhere shifts nothing elsewhere.
@@ -16,6 +17,19 @@ pub(super) fn derive(seed: u64, purpose: &str, number: u64) -> u64 {
 /// The draws for one use of one thing.
 pub(super) fn draws(seed: u64, purpose: &str, number: u64) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(derive(seed, purpose, number))
+}
+
+/// The delay from zero to `most` for one use of one thing.
+pub(super) fn delay(most: Duration, seed: u64, purpose: &str, number: u64) -> Duration {
+    match u64::try_from(most.as_nanos()).unwrap_or(u64::MAX) {
+        0 => Duration::ZERO,
+        most => Duration::from_nanos(draws(seed, purpose, number).next_u64() % most.saturating_add(1)),
+    }
+}
+
+/// A number below `count`, or 0.
+pub(super) fn below(count: usize, draws: &mut ChaCha8Rng) -> usize {
+    usize::try_from(draws.next_u64() % (count as u64).max(1)).unwrap_or(0)
 }
 
 #[cfg(test)]

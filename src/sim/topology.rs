@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::Rng;
 
-use super::seed::draws;
+use super::seed::{below, draws};
 
 /// Which nodes are tied to which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,11 +107,6 @@ fn shuffle(nodes: &mut [usize], draws: &mut ChaCha8Rng) {
     for at in (1..nodes.len()).rev() {
         nodes.swap(at, below(at + 1, draws));
     }
-}
-
-/// A number below `count`, or 0.
-fn below(count: usize, draws: &mut ChaCha8Rng) -> usize {
-    usize::try_from(draws.next_u64() % (count as u64).max(1)).unwrap_or(0)
 }
 
 /// Without ties to oneself, and without a second tie between two nodes.

@@ -10,21 +10,17 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio::io::{AsyncRead, AsyncWrite, Join, ReadBuf, join};
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
 use super::fabric::{Arrival, Fabric, LinkEnd};
 use super::lines::HostId;
 use crate::address::Endpoint;
 use crate::event::Closed;
 use crate::id::Protocol;
+use crate::transport::backlog::Backlog;
 use crate::transport::link::{LinkReader, LinkStream, LinkWriter};
 use crate::transport::{AcceptError, ByteStream, ByteTransport};
-
-/// How many connections wait to be accepted before the next is refused.
-const BACKLOG: usize = 128;
 
 /// How long an attempt waits for an answer before it is sent again; each time twice as long, up to the longest.
 const RETRANSMIT: Duration = Duration::from_secs(1);
@@ -35,10 +31,7 @@ pub(super) struct Wire {
     fabric: Arc<Fabric>,
     host: HostId,
     address: SocketAddr,
-    /// What the network has of this listener, to know it again.
-    listener: mpsc::Sender<Box<Arrival>>,
-    backlog: AsyncMutex<mpsc::Receiver<Box<Arrival>>>,
-    closed: CancellationToken,
+    backlog: Backlog<Box<Arrival>>,
 }
 
 impl fmt::Debug for Wire {
@@ -49,16 +42,9 @@ impl fmt::Debug for Wire {
 
 impl Wire {
     pub(super) fn listen(fabric: &Arc<Fabric>, host: HostId, address: SocketAddr) -> Self {
-        let (listener, backlog) = mpsc::channel(BACKLOG);
-        fabric.listen(address, listener.clone());
-        Self {
-            fabric: Arc::clone(fabric),
-            host,
-            address,
-            listener,
-            backlog: AsyncMutex::new(backlog),
-            closed: CancellationToken::new(),
-        }
+        let backlog = Backlog::new();
+        fabric.listen(address, backlog.entrance().clone());
+        Self { fabric: Arc::clone(fabric), host, address, backlog }
     }
 }
 
@@ -74,16 +60,7 @@ impl ByteTransport for Wire {
     }
 
     async fn accept(&self) -> Result<Arrival, AcceptError> {
-        let next = async { self.backlog.lock().await.recv().await };
-        // Closed first, and for ever; then whoever waits.
-        tokio::select! {
-            biased;
-            () = self.closed.cancelled() => {
-                refuse_all(&mut *self.backlog.lock().await);
-                Err(AcceptError::Closed)
-            }
-            arrival = next => arrival.map(|arrival| *arrival).ok_or(AcceptError::Closed),
-        }
+        Ok(*self.backlog.accept().await?)
     }
 
     async fn connect(&self, remote: &Endpoint) -> Result<SimStream, Closed> {
@@ -109,12 +86,8 @@ impl ByteTransport for Wire {
     }
 
     fn close(&self) {
-        self.closed.cancel();
-        self.fabric.unlisten(self.address, &self.listener);
-        // Where an accept holds the backlog, that accept is about to end, and empties it then.
-        if let Ok(mut backlog) = self.backlog.try_lock() {
-            refuse_all(&mut backlog);
-        }
+        self.fabric.unlisten(self.address, self.backlog.entrance());
+        self.backlog.close();
     }
 }
 
@@ -122,12 +95,6 @@ impl Drop for Wire {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-/// Ends the streams of those that nobody will accept, as a system does when a listening socket is closed.
-fn refuse_all(backlog: &mut mpsc::Receiver<Box<Arrival>>) {
-    backlog.close();
-    while backlog.try_recv().is_ok() {}
 }
 
 /// Lets other tasks go first now and then, so that another seed gives another order of what happens at one instant.
@@ -172,11 +139,7 @@ pub(super) struct End {
 }
 
 /// One end of a connection over the simulated network.
-pub(super) struct SimStream {
-    reader: SimReader,
-    writer: SimWriter,
-    local: SocketAddr,
-}
+pub(super) type SimStream = Join<SimReader, SimWriter>;
 
 /// The half that reads.
 pub(super) struct SimReader {
@@ -192,18 +155,16 @@ pub(super) struct SimWriter {
     fabric: Arc<Fabric>,
     host: HostId,
     peer: HostId,
+    local: SocketAddr,
     _link: Arc<LinkEnd>,
 }
 
-impl SimStream {
-    pub(super) fn new(stream: LinkStream, end: End, fabric: &Arc<Fabric>) -> Self {
-        let End { host, peer, local, link, yields: [reading, writing] } = end;
-        let (reader, writer) = stream.into_halves();
-        let fabric = Arc::clone(fabric);
-        let reader = SimReader { line: reader, yields: reading, _link: Arc::clone(&link) };
-        let writer = SimWriter { line: writer, yields: writing, fabric, host, peer, _link: link };
-        Self { reader, writer, local }
-    }
+pub(super) fn sim_stream(stream: LinkStream, end: End, fabric: &Arc<Fabric>) -> SimStream {
+    let End { host, peer, local, link, yields: [reading, writing] } = end;
+    let (reader, writer) = stream.into_inner();
+    let fabric = Arc::clone(fabric);
+    let reader = SimReader { line: reader, yields: reading, _link: Arc::clone(&link) };
+    join(reader, SimWriter { line: writer, yields: writing, fabric, host, peer, local, _link: link })
 }
 
 impl ByteStream for SimStream {
@@ -211,11 +172,11 @@ impl ByteStream for SimStream {
     type Writer = SimWriter;
 
     fn local(&self) -> io::Result<Endpoint> {
-        Ok(Endpoint::Tcp(self.local))
+        Ok(Endpoint::Tcp(self.writer().local))
     }
 
     fn into_halves(self) -> (SimReader, SimWriter) {
-        (self.reader, self.writer)
+        self.into_inner()
     }
 }
 
@@ -249,29 +210,5 @@ impl AsyncWrite for SimWriter {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.line).poll_shutdown(cx)
-    }
-}
-
-impl AsyncRead for SimStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.reader).poll_read(cx, into)
-    }
-}
-
-impl AsyncWrite for SimStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.writer).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.writer).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.writer).poll_shutdown(cx)
     }
 }

@@ -16,6 +16,7 @@
 //! What this module does not do: it sets no deadline on a handshake (whoever calls does, over all of it),
 //! decides about no peer, and queues nothing but the bytes of one batch.
 
+pub(crate) mod backlog;
 mod bytes;
 pub mod link;
 pub mod memory;
@@ -257,6 +258,14 @@ pub struct ConnectionInfo {
     pub network: Option<String>,
     /// The services that the peer announced.
     pub services: Vec<String>,
+}
+
+/// The port of an endpoint, as Hello announces it; 0 if it has none.
+fn port(endpoint: &Endpoint) -> u16 {
+    match endpoint {
+        Endpoint::Tcp(address) => address.port(),
+        _ => 0,
+    }
 }
 
 /// The end of a dial whose target belongs to another transport than this one, called `transport`.

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::session::{
     Ends, Input, Output, PlainDecoder, PlainEncoder, SessionConnection, establish, stream_broke,
 };
-use super::{AcceptError, ByteStream, ByteTransport, Handshake, Incoming, Target, Transport};
+use super::{AcceptError, ByteStream, ByteTransport, Handshake, Incoming, Target, Transport, port};
 use crate::address::Endpoint;
 use crate::event::{Blame, Closed, DisconnectReason, Layer, Stage};
 use crate::id::{NodeId, Protocol};
@@ -113,10 +113,7 @@ async fn session<S: ByteStream>(
 ) -> Result<PlainConnectionOver<S>, Closed> {
     handshake.progress.identified(peer);
     let local = stream.local().map_err(|error| stream_broke(&error))?;
-    let listen_port = match &local {
-        Endpoint::Tcp(address) => address.port(),
-        _ => 0,
-    };
+    let listen_port = port(&local);
     let (read, write) = stream.into_halves();
     let ends = Ends { local_id, peer, local, remote, listen_port };
     establish(Input::new(read, PlainDecoder), Output::new(write, PlainEncoder), ends, handshake).await

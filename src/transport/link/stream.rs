@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Join, ReadBuf, join};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Line, LinkConfig, Turn};
@@ -18,18 +18,15 @@ pub fn pair(lines: [LinkConfig; 2], seed: u64) -> (LinkStream, LinkStream, LinkH
     let there = Shared::new(Line::new(lines[0], seed));
     let back = Shared::new(Line::new(lines[1], !seed));
     let handle = LinkHandle { there: Arc::downgrade(&there), back: Arc::downgrade(&back) };
-    let near = LinkStream::new(Arc::clone(&there), Arc::clone(&back));
-    (near, LinkStream::new(back, there), handle)
+    let near = end(Arc::clone(&there), Arc::clone(&back));
+    (near, end(back, there), handle)
 }
 
 /// One end of a link. Dropping it closes both of its directions.
 ///
 /// No task drives it. Whoever waits for the line's time waits on a timer of its own; whoever waits for the other end
 /// leaves its waker.
-pub struct LinkStream {
-    reader: LinkReader,
-    writer: LinkWriter,
-}
+pub type LinkStream = Join<LinkReader, LinkWriter>;
 
 /// The half of an end that reads. Dropping it alone tells the other end nothing, as with a socket.
 pub struct LinkReader {
@@ -70,18 +67,10 @@ struct Waiting {
     timed: bool,
 }
 
-impl LinkStream {
-    fn new(outbound: Arc<Shared>, inbound: Arc<Shared>) -> Self {
-        let inlet = Arc::new(Inlet(inbound));
-        let reader = LinkReader { inlet: Arc::clone(&inlet), alarm: Alarm::default() };
-        Self { reader, writer: LinkWriter { outbound, _inlet: inlet, alarm: Alarm::default() } }
-    }
-
-    /// Gives the halves to their tasks.
-    #[must_use]
-    pub fn into_halves(self) -> (LinkReader, LinkWriter) {
-        (self.reader, self.writer)
-    }
+fn end(outbound: Arc<Shared>, inbound: Arc<Shared>) -> LinkStream {
+    let inlet = Arc::new(Inlet(inbound));
+    let reader = LinkReader { inlet: Arc::clone(&inlet), alarm: Alarm::default() };
+    join(reader, LinkWriter { outbound, _inlet: inlet, alarm: Alarm::default() })
 }
 
 impl LinkHandle {
@@ -118,7 +107,7 @@ macro_rules! debug {
         }
     )*};
 }
-debug!(LinkStream LinkReader LinkWriter LinkHandle);
+debug!(LinkReader LinkWriter LinkHandle);
 
 impl AsyncWrite for LinkWriter {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -161,30 +150,6 @@ impl AsyncRead for LinkReader {
                 Turn::Wait(due) => ready!(self.alarm.poll(due, cx)),
             }
         }
-    }
-}
-
-impl AsyncWrite for LinkStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.writer).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.writer).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.writer).poll_shutdown(cx)
-    }
-}
-
-impl AsyncRead for LinkStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.reader).poll_read(cx, into)
     }
 }
 

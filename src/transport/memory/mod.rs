@@ -36,6 +36,7 @@
 mod pipe;
 mod stream;
 
+pub use super::backlog::BACKLOG;
 pub use super::link::PIPE_BYTES;
 pub use stream::MemoryStream;
 
@@ -44,19 +45,16 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::ReadHalf;
-use tokio::sync::{Mutex as AsyncMutex, mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
 
 use self::pipe::PipeWriter;
+use super::backlog::Backlog;
 use super::link::LinkConfig;
 use super::session::{Ends, Input, Output, PlainDecoder, PlainEncoder, SessionConnection, establish};
 use super::{AcceptError, Handshake, Incoming, Target, Transport, wrong_endpoint};
 use crate::address::Endpoint;
 use crate::event::{Blame, Closed, DisconnectReason, Layer, Stage};
 use crate::id::{NodeId, Protocol};
-
-/// How many connections wait to be accepted before the next is refused.
-pub const BACKLOG: usize = 128;
 
 /// Nodes of one process that can reach each other. Clones are the same network.
 #[derive(Clone, Default)]
@@ -111,15 +109,9 @@ impl MemoryNetwork {
     /// transport accepts nothing more.
     #[must_use]
     pub fn listen(&self, id: NodeId) -> MemoryTransport {
-        let (sender, receiver) = mpsc::channel(BACKLOG);
-        self.table().listeners.insert(id, sender.clone());
-        MemoryTransport {
-            network: self.clone(),
-            id,
-            listener: sender,
-            backlog: AsyncMutex::new(receiver),
-            closed: CancellationToken::new(),
-        }
+        let backlog = Backlog::new();
+        self.table().listeners.insert(id, backlog.entrance().clone());
+        MemoryTransport { network: self.clone(), id, backlog }
     }
 
     /// Opens a bare byte stream from `from` to the node `to`, on which the caller speaks for itself. Tests
@@ -153,10 +145,7 @@ impl MemoryNetwork {
 pub struct MemoryTransport {
     network: MemoryNetwork,
     id: NodeId,
-    /// What the network's table has of this node, to know it again.
-    listener: mpsc::Sender<Pipe>,
-    backlog: AsyncMutex<mpsc::Receiver<Pipe>>,
-    closed: CancellationToken,
+    backlog: Backlog<Pipe>,
 }
 
 impl fmt::Debug for MemoryTransport {
@@ -185,19 +174,8 @@ impl Transport for MemoryTransport {
     }
 
     async fn accept(&self) -> Result<MemoryIncoming, AcceptError> {
-        let next = async { self.backlog.lock().await.recv().await };
-        // Closed first, and for ever; then whoever waits.
-        tokio::select! {
-            biased;
-            () = self.closed.cancelled() => {
-                refuse_all(&mut *self.backlog.lock().await);
-                Err(AcceptError::Closed)
-            }
-            pipe = next => {
-                let pipe = pipe.ok_or(AcceptError::Closed)?;
-                Ok(MemoryIncoming { local_id: self.id, pipe })
-            }
-        }
+        let pipe = self.backlog.accept().await?;
+        Ok(MemoryIncoming { local_id: self.id, pipe })
     }
 
     async fn dial(&self, target: Target, handshake: Handshake) -> Result<MemoryConnection, Closed> {
@@ -218,23 +196,14 @@ impl Transport for MemoryTransport {
     }
 
     fn close(&self) {
-        self.closed.cancel();
         let mut table = self.network.table();
         // Only our own entry: a node of the same identity may have taken its place.
-        if table.listeners.get(&self.id).is_some_and(|listener| listener.same_channel(&self.listener)) {
+        if table.listeners.get(&self.id).is_some_and(|known| known.same_channel(self.backlog.entrance())) {
             table.listeners.remove(&self.id);
         }
-        // Where an accept holds the backlog, that accept is about to end, and empties it then.
-        if let Ok(mut backlog) = self.backlog.try_lock() {
-            refuse_all(&mut backlog);
-        }
+        drop(table);
+        self.backlog.close();
     }
-}
-
-/// Ends the streams of those that nobody will accept, as a system does when a listening socket is closed.
-fn refuse_all(backlog: &mut mpsc::Receiver<Pipe>) {
-    backlog.close();
-    while backlog.try_recv().is_ok() {}
 }
 
 impl Drop for MemoryTransport {

@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use self::codec::{RlpxDecoder, RlpxEncoder};
 use self::randomness::Randomness;
 use super::session::{Ends, Input, Output, SessionConnection, establish, stream_broke};
-use super::{AcceptError, ByteStream, ByteTransport, Handshake, Incoming, Target, Transport};
+use super::{AcceptError, ByteStream, ByteTransport, Handshake, Incoming, Target, Transport, port};
 use crate::address::Endpoint;
 use crate::event::{Blame, Closed, DisconnectReason, Layer, Stage};
 use crate::id::{NodeId, NodeKey, Protocol};
@@ -178,13 +178,6 @@ impl<S: ByteStream> Incoming for IncomingOver<S> {
         handshake.progress.identified(peer);
         let listen_port = self.stream.local().map_or(0, |local| port(&local));
         session(self.stream, (*id, peer), (self.remote, listen_port), secrets, &handshake).await
-    }
-}
-
-fn port(endpoint: &Endpoint) -> u16 {
-    match endpoint {
-        Endpoint::Tcp(address) => address.port(),
-        _ => 0,
     }
 }
 
