@@ -41,6 +41,10 @@ pub enum Act {
     Reset(Node, Node),
     /// Slows a node's new connections, or no longer, in bytes per second.
     Slow(Node, Option<u64>),
+    /// Lets a node's clock run fast by so many millionths, or slow, from its next start on.
+    Drift(Node, i32),
+    /// Turns a node's wall clock forward by so many seconds, or back; it is read at the next start.
+    TurnClock(Node, i64),
     /// Sets what connects nodes.
     Line(Line),
 }
@@ -65,6 +69,8 @@ impl fmt::Display for Act {
             Self::Reset(a, b) => write!(f, "reset {a} <-> {b}"),
             Self::Slow(node, Some(rate)) => write!(f, "slow {node} to {rate} B/s"),
             Self::Slow(node, None) => write!(f, "let {node} be as fast as others"),
+            Self::Drift(node, ppm) => write!(f, "let the clock of {node} run fast by {ppm} ppm"),
+            Self::TurnClock(node, seconds) => write!(f, "turn the clock of {node} by {seconds:+} s"),
             Self::Line(line) => write!(f, "let the latency be {:?}", line.latency),
         }
     }
@@ -184,6 +190,8 @@ impl SimNet {
             Act::PowerOn(node) => return self.power_on(*node),
             Act::Line(line) => return self.set_line(*line),
             Act::Slow(node, rate) => return self.slow(*node, *rate),
+            Act::Drift(node, ppm) => return self.drift(*node, *ppm),
+            Act::TurnClock(node, seconds) => self.turn_clock(*node, *seconds),
             Act::Kill(node) => drop(self.kill(*node)),
             Act::ShutDown(node) => drop(self.shut_down(*node)),
             Act::PowerOff(node) => drop(self.power_off(*node)),

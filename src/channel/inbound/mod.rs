@@ -18,6 +18,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::coop::consume_budget;
 
+use super::clock::Clock;
 use super::config::Limits;
 use super::counters::{ChannelCounters, DropReason};
 use super::link::Link;
@@ -102,6 +103,7 @@ pub(crate) trait Inbound: Send + Sync {
 pub(crate) struct InboundQueue<M: Message> {
     outbound: FlowConfig,
     counters: Arc<ChannelCounters>,
+    clock: Clock,
     flow: FlowConfig,
     quota: Option<Quota>,
     state: Mutex<State<M>>,
@@ -122,7 +124,7 @@ struct State<M: Message> {
 }
 
 impl<M: Message> InboundQueue<M> {
-    pub(crate) fn new(limits: Limits, counters: Arc<ChannelCounters>) -> Self {
+    pub(crate) fn new(limits: Limits, counters: Arc<ChannelCounters>, clock: Clock) -> Self {
         let Limits { outbound, inbound: flow, total, quota } = limits;
         let state = State {
             // A message is a user's type: it is dropped when nothing is locked.
@@ -136,6 +138,7 @@ impl<M: Message> InboundQueue<M> {
         Self {
             outbound,
             counters,
+            clock,
             flow,
             quota,
             state: Mutex::new(state),
@@ -165,7 +168,7 @@ impl<M: Message> InboundQueue<M> {
     }
 
     fn next(&self) -> Result<Option<Envelope<M>>, Empty> {
-        let now = tokio::time::Instant::now().into_std();
+        let now = self.clock.now();
         let lost: Vec<Envelope<M>>;
         let mut state = self.lock();
         let before = state.queue.len();
