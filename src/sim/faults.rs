@@ -42,7 +42,11 @@ impl SimNet {
         Ok(())
     }
 
-    /// Lets a node send and receive no faster on each of its new connections, in bytes per second; `None` ends that.
+    /// Lets a node send and receive no faster on each of its connections, those that exist included, in bytes per second;
+    /// `None` ends that. What is on its way arrives as before.
+    ///
+    /// So is a node seen that has too little bandwidth, or works off what it reads too slowly: others wait until it has taken
+    /// what they wrote. A [reactor](crate::reactor) alone is slow if it sleeps before it receives.
     ///
     /// # Errors
     ///
@@ -51,8 +55,8 @@ impl SimNet {
         if let Some(rate) = bytes_per_second {
             Line::default().rate(rate).check()?;
         }
-        self.fabric.change_lines(|lines| lines.set_slow(node.0, bytes_per_second));
-        Ok(())
+        let _time = self.runtime.enter();
+        Ok(self.fabric.slow(node.0, bytes_per_second)?)
     }
 
     /// Sets how connections are opened from now on.

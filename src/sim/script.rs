@@ -39,7 +39,7 @@ pub enum Act {
     HealAll,
     /// Breaks the connections between two nodes.
     Reset(Node, Node),
-    /// Slows a node's new connections, or no longer, in bytes per second.
+    /// Slows a node's connections, or no longer, in bytes per second.
     Slow(Node, Option<u64>),
     /// Lets a node's clock run fast by so many millionths, or slow, from its next start on.
     Drift(Node, i32),

@@ -48,18 +48,28 @@ fn lines_differ_by_region_by_pair_and_by_direction() {
 
 #[test]
 fn a_slow_node_hears_no_faster_than_its_rate() {
-    let (mut net, nodes, talk) = talking(Depth::Plain, 2, Topology::Line);
-    net.slow(nodes[1], Some(10_000)).unwrap();
-    // Those that exist keep what they have.
-    net.reset(nodes[0], nodes[1]);
-    net.run_until(|net| !net.is_connected(), SECOND).unwrap();
-    net.run_until(SimNet::is_connected, 60 * SECOND).unwrap();
-    talk.say_much(nodes[0], 1, 50_000);
-    net.run_for(4 * SECOND);
-    assert!(talk.heard(nodes[1]).is_empty());
-    net.run_for(2 * SECOND);
-    assert_eq!(talk.heard(nodes[1]), [1]);
-    assert!(net.kill(nodes[1]));
+    for again in [false, true] {
+        let (mut net, nodes, talk) = talking(Depth::Plain, 2, Topology::Line);
+        net.slow(nodes[1], Some(10_000)).unwrap();
+        if again {
+            // Connections that are made then are as slow as the one that was there.
+            net.reset(nodes[0], nodes[1]);
+            net.run_until(|net| !net.is_connected(), SECOND).unwrap();
+            net.run_until(SimNet::is_connected, 60 * SECOND).unwrap();
+        }
+        talk.say_much(nodes[0], 1, 50_000);
+        net.run_for(4 * SECOND);
+        assert!(talk.heard(nodes[1]).is_empty(), "{again}");
+        net.run_for(2 * SECOND);
+        assert_eq!(talk.heard(nodes[1]), [1], "{again}");
+        // What waits goes as fast as the line, once it is no longer slow.
+        talk.say_much(nodes[0], 2, 50_000);
+        net.run_for(SECOND);
+        net.slow(nodes[1], None).unwrap();
+        net.run_for(200 * MS);
+        assert_eq!(talk.heard(nodes[1]), [1, 2], "{again}");
+        assert!(net.kill(nodes[1]));
+    }
 }
 
 #[test]
