@@ -64,6 +64,8 @@ struct OpenLink {
     handle: LinkHandle,
     /// Whether the way there is cut, and the way back.
     cut: [bool; 2],
+    /// Whether nothing arrives on it any more, whatever is cut or mended.
+    stalled: bool,
     /// How fast each way would be between hosts that are not slow.
     own_rates: [Option<u64>; 2],
 }
@@ -201,7 +203,7 @@ impl Fabric {
         let (near, far, handle) = pair(lines, derive(self.seed, "jitter", number));
         let cut = [state.cuts.is_cut(from, to), state.cuts.is_cut(to, from)];
         let own_rates = [(from, to), (to, from)].map(|(from, to)| state.own_line(from, to).bytes_per_second);
-        state.open.insert(number, OpenLink { from, to, handle, cut, own_rates });
+        state.open.insert(number, OpenLink { from, to, handle, cut, stalled: false, own_rates });
         let port = state.hosts.get_mut(from as usize).map_or(FIRST_PORT, |host| {
             host.last_port = host.last_port.checked_add(1).unwrap_or(FIRST_PORT);
             host.last_port
@@ -231,7 +233,7 @@ impl Fabric {
         for link in open.values_mut() {
             let now = [cuts.is_cut(link.from, link.to), cuts.is_cut(link.to, link.from)];
             for (way, forth) in [(0, true), (1, false)] {
-                if link.cut[way] != now[way] {
+                if link.cut[way] != now[way] && !link.stalled {
                     changes.push((link.handle.clone(), forth, now[way]));
                 }
             }
@@ -253,6 +255,24 @@ impl Fabric {
             chosen.map(|link| link.handle.clone()).collect()
         };
         handles.iter().for_each(LinkHandle::reset);
+        handles.len()
+    }
+
+    /// Lets nothing arrive any more on every connection between hosts that `which` says yes to; how many.
+    pub(super) fn stall(&self, which: impl Fn(HostId, HostId) -> bool) -> usize {
+        let mut state = self.state();
+        let chosen = state.open.values_mut().filter(|link| !link.stalled && which(link.from, link.to));
+        let handles: Vec<LinkHandle> = chosen
+            .map(|link| {
+                link.stalled = true;
+                link.handle.clone()
+            })
+            .collect();
+        drop(state);
+        for handle in &handles {
+            handle.set_cut(true, true);
+            handle.set_cut(false, true);
+        }
         handles.len()
     }
 

@@ -128,6 +128,27 @@ fn a_reset_ends_a_connection_at_once_and_the_tie_is_made_again() {
 }
 
 #[test]
+fn a_connection_that_stalls_is_given_up_by_both_ends_and_made_again() {
+    for depth in DEPTHS {
+        let (net, nodes, talk) = talking(depth, 2, Topology::Line);
+        assert_eq!((net.stall(nodes[0], nodes[1]), net.stall(nodes[0], nodes[1])), (1, 0));
+        // What is cut and mended later does not bring it back.
+        net.cut(nodes[0], nodes[1]);
+        net.mend(nodes[0], nodes[1]);
+        talk.say(nodes[0], 1);
+        net.run_for(10 * SECOND);
+        assert_eq!((net.connections().len(), talk.heard(nodes[1])), (1, Vec::new()), "nobody was told");
+        net.run_until(|net| !net.is_connected(), 40 * SECOND).unwrap();
+        net.run_until(SimNet::is_connected, 120 * SECOND).unwrap();
+        talk.say(nodes[0], 2);
+        net.run_for(SECOND);
+        assert_eq!(talk.heard(nodes[1]), [2]);
+        let ends = net.handle(nodes[1]).unwrap().ends();
+        assert!(ends.keys().any(|(_, label)| *label == "ping_timeout"), "{ends:?}");
+    }
+}
+
+#[test]
 fn attempts_that_arrive_twice_and_out_of_order_leave_one_connection_for_each_pair() {
     let talk = super::Talk::default();
     for depth in DEPTHS {
