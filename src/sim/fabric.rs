@@ -15,7 +15,7 @@ use super::trace::{Keep, Record, Trace, digest};
 use super::wire::{End, SimStream, Yields, sim_stream};
 use crate::address::Endpoint;
 use crate::event::Closed;
-use crate::transport::link::{LinkHandle, pair};
+use crate::transport::link::{LinkHandle, Timetable, pair_by};
 
 /// How connections are opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,6 +31,7 @@ pub struct Opening {
 pub(super) struct Fabric {
     seed: u64,
     began: Instant,
+    timetable: Arc<Timetable>,
     state: Mutex<State>,
     trace: Mutex<Trace>,
 }
@@ -92,7 +93,12 @@ impl Fabric {
             attempts_made: 0,
         };
         let (state, trace) = (Mutex::new(state), Mutex::new(Trace::new(keep)));
-        Self { seed, began: Instant::now(), state, trace }
+        Self { seed, began: Instant::now(), timetable: Timetable::new(), state, trace }
+    }
+
+    /// When what arrives on which link.
+    pub(super) fn timetable(&self) -> Arc<Timetable> {
+        Arc::clone(&self.timetable)
     }
 
     /// Adds a host; `None` if the address is taken.
@@ -184,7 +190,7 @@ impl Fabric {
             Closed::stream("impossible_line", error.to_string())
         };
         let lines = [there.map_err(bug)?, back.map_err(bug)?];
-        let (near, far, handle) = pair(lines, derive(self.seed, "jitter", number));
+        let (near, far, handle) = pair_by(&self.timetable, lines, derive(self.seed, "jitter", number));
         let cut = [state.cuts.is_cut(from, to), state.cuts.is_cut(to, from)];
         state.open.insert(number, OpenLink { from, to, handle, cut });
         let port = state.hosts.get_mut(from as usize).map_or(FIRST_PORT, |host| {
