@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
+use futures::future::{AbortHandle, Abortable, Aborted};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -47,12 +48,12 @@ pub(super) struct Ending {
     shared: Arc<Shared>,
     /// The peer manager has nothing more to hear.
     finish: CancellationToken,
-    stop_reactors: CancellationToken,
+    stop_reactors: Vec<AbortHandle>,
 }
 
 impl Ending {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, finish: CancellationToken::new(), stop_reactors: CancellationToken::new() }
+        Self { shared, finish: CancellationToken::new(), stop_reactors: Vec::new() }
     }
 }
 
@@ -68,13 +69,13 @@ impl Drop for Ending {
         finish.cancel();
         shared.updates.close();
         shared.inbounds.iter().for_each(|inbound| inbound.close());
-        stop_reactors.cancel();
+        stop_reactors.iter().for_each(AbortHandle::abort);
     }
 }
 
 /// Runs the node from start to end.
 pub(super) async fn run(router: Router) -> Report {
-    let Router { shared, actor, reactors, ending } = router;
+    let Router { shared, actor, reactors, mut ending } = router;
     let acceptors = TaskTracker::new();
     for (index, transport) in shared.transports.iter().enumerate() {
         for endpoint in transport.local_endpoints() {
@@ -95,7 +96,9 @@ pub(super) async fn run(router: Router) -> Report {
     let supervised = TaskTracker::new();
     let mut watched = Vec::with_capacity(reactors.len());
     for (name, reactor) in reactors {
-        let work = supervise(Arc::clone(&shared), name.clone(), reactor, ending.stop_reactors.clone());
+        let (stop, stopped) = AbortHandle::new_pair();
+        ending.stop_reactors.push(stop);
+        let work = supervise(Arc::clone(&shared), name.clone(), Abortable::new(reactor, stopped));
         watched.push((name, supervised.spawn(work)));
     }
 
@@ -125,7 +128,7 @@ pub(super) async fn run(router: Router) -> Report {
     supervised.close();
     // Those that have not ended say so below.
     let _ = clock.timeout(shared.config.drain_timeout, supervised.wait()).await;
-    ending.stop_reactors.cancel();
+    ending.stop_reactors.iter().for_each(AbortHandle::abort);
     let (panicked, unfinished) = failures(watched).await;
     clean &= panicked.is_empty() && unfinished.is_empty();
     let dropped = tally.lost.min(queued);
@@ -167,19 +170,11 @@ fn drain(shared: &Shared, began: Instant) -> (usize, u64) {
 }
 
 /// Runs a reactor; its panic is an event, and ends nothing but itself.
-async fn supervise(
-    shared: Arc<Shared>,
-    reactor: String,
-    work: BoxFuture<'static, ()>,
-    stop: CancellationToken,
-) -> End {
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => End::Stopped,
-        ended = AssertUnwindSafe(work).catch_unwind() => {
-            if ended.is_ok() {
-                return End::Returned;
-            }
+async fn supervise(shared: Arc<Shared>, reactor: String, work: Abortable<BoxFuture<'static, ()>>) -> End {
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(Ok(())) => End::Returned,
+        Ok(Err(Aborted)) => End::Stopped,
+        Err(_panic) => {
             shared.events.emit(About::default(), EventKind::ReactorPanicked { reactor });
             End::Panicked
         }

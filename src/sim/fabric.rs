@@ -16,7 +16,7 @@ use super::wire::{End, SimStream, Yields, sim_stream};
 use crate::address::Endpoint;
 use crate::event::Closed;
 use crate::id::NodeId;
-use crate::transport::link::{LinkConfigError, LinkHandle, pair};
+use crate::transport::link::{LinkConfigError, LinkHandle, Timetable, pair_by};
 
 /// How connections are opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +32,7 @@ pub struct Opening {
 pub(super) struct Fabric {
     seed: u64,
     began: Instant,
+    timetable: Arc<Timetable>,
     state: Mutex<State>,
     trace: Mutex<Trace>,
 }
@@ -100,7 +101,12 @@ impl Fabric {
             attempts_made: 0,
         };
         let (state, trace) = (Mutex::new(state), Mutex::new(Trace::new(keep)));
-        Self { seed, began: Instant::now(), state, trace }
+        Self { seed, began: Instant::now(), timetable: Timetable::new(), state, trace }
+    }
+
+    /// When what arrives on which link.
+    pub(super) fn timetable(&self) -> Arc<Timetable> {
+        Arc::clone(&self.timetable)
     }
 
     /// Adds a host; `None` if the address is taken.
@@ -200,7 +206,7 @@ impl Fabric {
         // Lines are checked when they are set; what is left is a bug of ours, told as such.
         let bug = |error: LinkConfigError| Closed::stream("impossible_line", error.to_string());
         let lines = [there.map_err(bug)?, back.map_err(bug)?];
-        let (near, far, handle) = pair(lines, derive(self.seed, "jitter", number));
+        let (near, far, handle) = pair_by(&self.timetable, lines, derive(self.seed, "jitter", number));
         let cut = [state.cuts.is_cut(from, to), state.cuts.is_cut(to, from)];
         let own_rates = [(from, to), (to, from)].map(|(from, to)| state.own_line(from, to).bytes_per_second);
         state.open.insert(number, OpenLink { from, to, handle, cut, stalled: false, own_rates });

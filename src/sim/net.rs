@@ -104,6 +104,7 @@ impl SimNet {
             let _time = runtime.enter();
             Arc::new(Fabric::new(seed, keep))
         };
+        runtime.spawn(fabric.timetable().run());
         Ok(Self { seed, depth, fabric, hosts: Vec::new(), by_id: BTreeMap::new(), runtime })
     }
 

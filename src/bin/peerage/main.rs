@@ -17,10 +17,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use mimalloc::MiMalloc;
 use peerage::NodeAddress;
 use peerage::peer::MAX_DURATION;
 
 use crate::output::{Failure, Output};
+
+/// Thousands of nodes in one process are many small pieces of memory, each looked at for a moment.
+#[global_allocator]
+static MEMORY: MiMalloc = MiMalloc;
 
 /// An actor-based peer-to-peer router that speaks Ethereum's RLPx.
 #[derive(Parser)]

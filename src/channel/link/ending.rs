@@ -37,14 +37,16 @@ impl Link {
             none => *none = Some(end),
         }
         state.queue.close();
-        state.writer_waits = false;
+        let writer = state.writer.take();
         drop(state);
         self.closing.raise();
         if drop_queued {
             self.dropped.raise();
             self.finished.raise();
         }
-        self.writable.notify_one();
+        if let Some(writer) = writer {
+            writer.wake();
+        }
         self.room.notify_waiters();
         self.fail_questions();
         first

@@ -33,7 +33,7 @@ pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 pub(super) struct Task {
     shared: Arc<Shared>,
     link: Arc<Link>,
-    inbounds: Vec<BoundChannel>,
+    inbounds: Box<[BoundChannel]>,
 }
 
 /// An attempt at a connection, before anybody is admitted.
@@ -165,7 +165,7 @@ fn new_link(shared: &Shared, attempt: Attempt, info: ConnectionInfo) -> Link {
         let quota = inbound.quota().map(|quota| Mutex::new(Meter::new(quota, now)));
         Some(LinkChannel { id: agreed.id, version: agreed.version, flow, counters, quota })
     });
-    let channels: Vec<LinkChannel> = channels.collect();
+    let channels: Box<[LinkChannel]> = channels.collect();
     let agreed = channels.iter().map(|channel| AgreedChannel { id: channel.id, version: channel.version });
     let introduction = Introduction {
         channels: agreed.collect(),
@@ -183,7 +183,7 @@ fn new_link(shared: &Shared, attempt: Attempt, info: ConnectionInfo) -> Link {
     Link::new(attempt.conn, attempt.direction, far_end, shared.clock, shared.link_limits, channels)
 }
 
-fn bound_channels(shared: &Shared, link: &Link) -> Vec<BoundChannel> {
+fn bound_channels(shared: &Shared, link: &Link) -> Box<[BoundChannel]> {
     let bind = |inbound: &Arc<dyn Inbound>| {
         let channel = link.channel(inbound.spec().id)?;
         Some(BoundChannel { id: channel.id, version: channel.version, inbound: Arc::clone(inbound) })

@@ -52,8 +52,9 @@ pub(super) async fn run<R: PacketReader>(
             }
             () = room(&mut held) => match held.take() {
                 Some(Held { frame, .. }) => {
-                    keepalive.on_received(clock.now());
-                    deliver(frame, link, inbounds, conduct)
+                    let now = clock.now();
+                    keepalive.on_received(now);
+                    deliver(now, frame, link, inbounds, conduct)
                 }
                 None => Ok(None),
             },
@@ -136,7 +137,7 @@ fn on_read<'a>(
     let packet = read.inspect_err(|closed| conduct.note_end(closed))?;
     keepalive.on_received(now);
     match packet {
-        Packet::Frame(frame) => return deliver(frame, link, inbounds, conduct),
+        Packet::Frame(frame) => return deliver(now, frame, link, inbounds, conduct),
         Packet::Ping => {
             if keepalive.on_ping(now) == PingAnswer::Pong {
                 // A full control lane means that the peer does not read its answers: it needs no more of them.
@@ -153,6 +154,7 @@ fn on_read<'a>(
 
 /// Delivers a frame, or gives it back to be held until there is room.
 fn deliver<'a>(
+    now: std::time::Instant,
     frame: Frame,
     link: &Arc<Link>,
     inbounds: &'a [BoundChannel],
@@ -167,7 +169,6 @@ fn deliver<'a>(
     };
     let mut room = None;
     loop {
-        let now = link.clock.now();
         match inbound.deliver(now, link, *version, frame.code, &frame.payload) {
             Delivery::Done => return Ok(None),
             Delivery::Misbehaved { what, detail } => {

@@ -230,7 +230,7 @@ impl Line {
     }
 
     /// When the next byte arrives, or the end; `None` if it is not known yet.
-    fn next_arrival(&self) -> Option<Instant> {
+    pub(super) fn next_arrival(&self) -> Option<Instant> {
         let departure = match self.next_run() {
             Some(run) => run.departure(self.read) + run.late,
             // Whatever was written has arrived and was read.
@@ -277,6 +277,10 @@ impl Line {
                 if let Some(before) = self.runs.back() {
                     let arrived = before.departure(before.end() - 1) + before.late;
                     run.late = run.late.max(arrived.saturating_duration_since(run.departure(self.scheduled)));
+                }
+                if self.runs.capacity() == 0 {
+                    // The one that is over and the one that is on its way: more is rare, and lines are many.
+                    self.runs.reserve_exact(2);
                 }
                 self.runs.push_back(run);
             }
