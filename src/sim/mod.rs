@@ -47,6 +47,8 @@ mod net;
 mod node;
 mod outcome;
 mod repeat;
+#[cfg(feature = "scenario")]
+mod scenario;
 mod script;
 mod search;
 mod seed;
@@ -62,6 +64,8 @@ pub use net::{SimError, SimNet};
 pub use node::{Node, Place, Setup};
 pub use outcome::{Outcome, Picture, Sample, Spread};
 pub use repeat::{Parting, assert_repeatable, check_repeatable};
+#[cfg(feature = "scenario")]
+pub use scenario::{Scenario, ScenarioError};
 pub use script::{Act, Script};
 pub use search::{Relapse, find_relapse};
 pub use topology::Topology;

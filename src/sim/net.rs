@@ -512,6 +512,12 @@ impl SimNet {
         self.hosts.iter().flat_map(|host| &host.past)
     }
 
+    /// Whether a node is up, byzantine ones as well.
+    #[cfg(feature = "scenario")]
+    pub(super) fn is_up(&self, node: Node) -> bool {
+        self.hosts.get(node.number()).is_some_and(|host| host.running.is_some())
+    }
+
     /// Whether a node has ended by itself.
     pub(super) fn has_ended(&self, node: Node) -> bool {
         let running = self.hosts.get(node.number()).and_then(|host| host.running.as_ref());

@@ -6,6 +6,8 @@ mod growth;
 mod lives;
 mod relapse;
 mod repeat;
+#[cfg(feature = "scenario")]
+mod scenarios;
 mod villains;
 
 use std::collections::BTreeMap;
