@@ -3,6 +3,7 @@
 mod checks;
 mod faults;
 mod growth;
+mod liars;
 mod lives;
 mod relapse;
 mod repeat;
