@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use peerage::sim::Depth;
 
-/// What depends on the machine, and how to get all the rest again.
+/// What the scenario says of itself, what depends on the machine, and how to get all the rest again.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Facts {
+    /// What the scenario is about; may be empty.
+    pub(super) about: String,
     /// How long the run took.
     pub(super) wall: Duration,
     /// The most memory that this process has held, where the system tells.
@@ -83,7 +85,8 @@ mod tests {
 
     #[test]
     fn the_cost_is_told_for_a_second_of_virtual_time() {
-        let facts = Facts { wall: Duration::from_millis(1500), max_rss_bytes: None, replay: String::new() };
+        let wall = Duration::from_millis(1500);
+        let facts = Facts { about: String::new(), wall, max_rss_bytes: None, replay: String::new() };
         assert_eq!(facts.wall_ms_per_virtual_s(Duration::from_secs(600)), Some(2.5));
         assert_eq!(facts.wall_ms_per_virtual_s(Duration::ZERO), None);
     }

@@ -76,8 +76,9 @@ pub(crate) fn run(output: &Output, settings: &Settings) -> Result<(), Failure> {
 fn read(file: &Path) -> Result<Scenario, Failure> {
     let name = file.display();
     let text = std::fs::read(file).map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
-    let text = String::from_utf8(text)
-        .map_err(|error| Failure::usage(format!("{name}: byte {} is no UTF-8", error.utf8_error().valid_up_to())))?;
+    let text = String::from_utf8(text).map_err(|error| {
+        Failure::usage(format!("{name}: byte {} is no UTF-8", error.utf8_error().valid_up_to()))
+    })?;
     Scenario::parse(&text).map_err(|error| {
         Failure::usage(format!("{name}:{}:{}: {}", error.line(), error.column(), printable(error.why())))
     })

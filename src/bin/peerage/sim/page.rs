@@ -16,7 +16,8 @@ pub(super) struct Page {
 impl Page {
     /// Makes the folder if it is missing. An earlier report in it is to be replaced, and nothing else.
     pub(super) fn prepare(folder: &Path) -> Result<Self, Failure> {
-        let cannot = |why: String| Failure::usage(format!("cannot write a report to {}: {why}", folder.display()));
+        let cannot =
+            |why: String| Failure::usage(format!("cannot write a report to {}: {why}", folder.display()));
         fs::create_dir_all(folder).map_err(|error| match error.kind() {
             ErrorKind::AlreadyExists => cannot("it is no folder".into()),
             _ => cannot(error.to_string()),

@@ -20,7 +20,9 @@ impl Progress {
     pub(super) fn new(shown: bool, length: u64, template: &str) -> Self {
         let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::hidden());
         // The templates are constants; one that is none shows the usual bar.
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_style(
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
         Self { bar, began: now(), waits: shown }
     }
 

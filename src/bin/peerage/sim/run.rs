@@ -8,10 +8,10 @@ use peerage::channel::DropReason;
 use peerage::sim::{Outcome, Relapse, SimError, Violation};
 use serde_json::{Value, json};
 
+use super::Stage;
 use super::facts::{Facts, depth, max_rss_bytes, replay};
 use super::progress::{Progress, now};
 use super::report::{self, grouped, time};
-use super::Stage;
 use crate::output::{Failure, Output, by_label, printable};
 
 /// A run that came to its end.
@@ -33,7 +33,12 @@ impl Stage<'_> {
         let outcome = catch_unwind(run)
             .map_err(|_| Failure::failed(format!("the simulation panicked; replay: {}", self.replay(seed))))?
             .map_err(|error| self.unusable(seed, &error))?;
-        let facts = Facts { wall: began.elapsed(), max_rss_bytes: max_rss_bytes(), replay: self.replay(seed) };
+        let facts = Facts {
+            about: self.scenario.about().to_owned(),
+            wall: began.elapsed(),
+            max_rss_bytes: max_rss_bytes(),
+            replay: self.replay(seed),
+        };
         Ok(Ran { outcome, facts })
     }
 
@@ -57,11 +62,11 @@ pub(super) fn one(output: &Output, stage: &Stage<'_>, seed: u64) -> Result<(), F
     progress.finish();
     let ran = ran?;
     output.text(summary(&ran));
+    violated(output, &ran);
     if let Some(page) = &stage.page {
         page.write(&report::render(&ran.outcome, &ran.facts, None))?;
         output.text(format!("report         {}", page.file().display()));
     }
-    violated(output, &ran);
     output.object(&object(&ran));
     match ran.outcome.violations.len() {
         0 => Ok(()),
@@ -75,9 +80,11 @@ fn summary(ran: &Ran) -> String {
     let Ran { outcome, facts } = ran;
     let cost = facts.wall_ms_per_virtual_s(outcome.virtual_time);
     let cost = cost.map(|ms| format!(", {ms} ms for each virtual second")).unwrap_or_default();
-    let memory = facts.max_rss_bytes.map(|bytes| format!("\nmemory         {} MB at most", bytes / 1_000_000));
+    let memory =
+        facts.max_rss_bytes.map(|bytes| format!("\nmemory         {} MB at most", bytes / 1_000_000));
+    let about = if facts.about.is_empty() { String::new() } else { printable(&facts.about) + "\n" };
     format!(
-        "{}, seed {}, {} ({})\n\
+        "{}, seed {}, {} ({})\n{about}\
          virtual time   {}\n\
          wall time      {:.3} s{cost}\n\
          nodes          {}\n\

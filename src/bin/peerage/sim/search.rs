@@ -62,27 +62,21 @@ pub(super) fn all(
     let wall = progress.finish();
     told?;
     let Tally { ran, failed, first_failed } = tally;
-    let (count, bad) = (grouped(ran), grouped(failed));
-    output.text(match failed {
-        0 => format!("{count} seeds held in {:.1} s", wall.as_secs_f64()),
-        _ => format!("{bad} of {count} seeds did not hold"),
-    });
+    let held = grouped(ran - failed);
+    output.text(format!("{held} of {} seeds held in {:.1} s", grouped(ran), wall.as_secs_f64()));
     output.object(&json!({
         "event": "searched", "from": seeds.range().start, "seeds": ran, "failed": failed,
         "first_failed": first_failed,
     }));
-    match failed {
-        0 => Ok(()),
-        _ => Err(Failure::shown(format!("{bad} of {count} seeds of {seeds} did not hold"))),
+    match (failed, first_failed) {
+        (0, _) => Ok(()),
+        (1, Some(seed)) => Err(Failure::shown(format!("seed {seed} did not hold"))),
+        _ => Err(Failure::shown(format!("{} seeds of {seeds} did not hold", grouped(failed)))),
     }
 }
 
 /// Runs seeds until none is left, or nobody listens.
-fn work(
-    stage: &Stage<'_>,
-    left: &Mutex<Range<u64>>,
-    sender: &SyncSender<(u64, Result<Judged, Failure>)>,
-) {
+fn work(stage: &Stage<'_>, left: &Mutex<Range<u64>>, sender: &SyncSender<(u64, Result<Judged, Failure>)>) {
     let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
     while let Some(seed) = next() {
         let ran = stage.ran(seed, &mut |_| {});
@@ -160,7 +154,9 @@ fn shrink(
             output.object(&relapse_object(relapse, &ran.facts.replay));
         }
         // The same seed gives the same run, unless something of it does not follow from the seed.
-        None => output.text("needs          nothing that is known: run again, it held; the run does not repeat"),
+        None => {
+            output.text("needs          nothing that is known: run again, it held; the run does not repeat");
+        }
     });
     if let Some(page) = stage.page.as_ref().filter(|_| is_first) {
         page.write(&report::render(&ran.outcome, &ran.facts, relapse.as_deref()))?;

@@ -48,7 +48,9 @@ impl Values {
     pub(super) fn part(self, value: f64) -> f64 {
         match self.scale {
             Scale::Even(_) => (value - self.bottom) / (self.top - self.bottom),
-            Scale::Logarithmic => (value.max(self.bottom) / self.bottom).log10() / (self.top / self.bottom).log10(),
+            Scale::Logarithmic => {
+                (value.max(self.bottom) / self.bottom).log10() / (self.top / self.bottom).log10()
+            }
         }
     }
 
@@ -56,11 +58,9 @@ impl Values {
     pub(super) fn ticks(self) -> Vec<(f64, String)> {
         let values: Vec<f64> = match self.scale {
             Scale::Even(step) => steps(self.bottom, self.top, step).collect(),
-            Scale::Logarithmic => {
-                std::iter::successors(Some(self.bottom), |value| Some(value * 10.0))
-                    .take_while(|value| *value <= self.top * 1.01)
-                    .collect()
-            }
+            Scale::Logarithmic => std::iter::successors(Some(self.bottom), |value| Some(value * 10.0))
+                .take_while(|value| *value <= self.top * 1.01)
+                .collect(),
         };
         values.into_iter().map(|value| (value, short(value.abs()))).collect()
     }
@@ -108,7 +108,9 @@ fn round_step(least: f64) -> f64 {
 fn steps(from: f64, to: f64, step: f64) -> impl Iterator<Item = f64> {
     let first = (from / step).round();
     // Both are few: an axis has a handful of ticks.
-    (0..64_u32).map(move |number| (first + f64::from(number)) * step).take_while(move |at| *at <= to + step / 1e6)
+    (0..64_u32)
+        .map(move |number| (first + f64::from(number)) * step)
+        .take_while(move |at| *at <= to + step / 1e6)
 }
 
 #[cfg(test)]

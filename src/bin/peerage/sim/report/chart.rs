@@ -147,7 +147,8 @@ impl Timeline {
     /// Marks of a kind that fall on one place, as one.
     fn together(&self, marks: &[Mark]) -> Vec<(f64, MarkKind, String)> {
         const NAMED: usize = 4;
-        let mut sorted: Vec<(f64, &Mark)> = marks.iter().map(|mark| (self.x(mark.at).round(), mark)).collect();
+        let mut sorted: Vec<(f64, &Mark)> =
+            marks.iter().map(|mark| (self.x(mark.at).round(), mark)).collect();
         sorted.sort_by(|(x, mark), (y, other)| mark.kind.cmp(&other.kind).then(x.total_cmp(y)));
         let same = |a: &(f64, &Mark), b: &(f64, &Mark)| a.1.kind == b.1.kind && a.0.total_cmp(&b.0).is_eq();
         let places = sorted.chunk_by(same);
@@ -304,5 +305,9 @@ pub(super) fn marks_legend(marks: &[Mark], shaded: bool) -> String {
     if shaded {
         keys += "<li><span class=\"key shade\"></span>the network was parted</li>";
     }
-    if keys.is_empty() { keys } else { format!("<p class=\"marks\">Marks on the time axes:</p><ul class=\"legend\">{keys}</ul>\n") }
+    if keys.is_empty() {
+        keys
+    } else {
+        format!("<p class=\"marks\">Marks on the time axes:</p><ul class=\"legend\">{keys}</ul>\n")
+    }
 }

@@ -66,8 +66,19 @@ pub(super) fn table(samples: &[Sample]) -> String {
         format!("<tr>{}</tr>\n", cells.collect::<String>())
     });
     let heads = [
-        "at, s", "nodes", "peers, least", "median", "most", "up", "down", "sent", "received", "dropped",
-        "waiting, most", "latency p50, ms", "p99, ms",
+        "at, s",
+        "nodes",
+        "peers, least",
+        "median",
+        "most",
+        "up",
+        "down",
+        "sent",
+        "received",
+        "dropped",
+        "waiting, most",
+        "latency p50, ms",
+        "p99, ms",
     ];
     let heads = heads.iter().map(|head| format!("<th>{head}</th>")).collect::<String>();
     format!(

@@ -138,9 +138,10 @@ impl<'a> Crowd<'a> {
             let group = escaped(self.groups.get(place.1).map_or("", |(name, _)| name));
             let (class, state) = match stopped.contains(node) {
                 true => ("stopped".to_owned(), "does not run".to_owned()),
-                false => {
-                    (format!("ink{}", ink(place.1)), several(peers.get(node).copied().unwrap_or(0), "connection"))
-                }
+                false => (
+                    format!("ink{}", ink(place.1)),
+                    several(peers.get(node).copied().unwrap_or(0), "connection"),
+                ),
             };
             svg += &format!(
                 "<circle class=\"dot {class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\"><title>{node}, {group}: {state}</title></circle>\n"
@@ -174,7 +175,8 @@ impl<'a> Crowd<'a> {
             }
         }
         let share = |((a, b), count): ((usize, usize), usize)| {
-            let possible = if a == b { sizes[a] * (sizes[a].saturating_sub(1)) / 2 } else { sizes[a] * sizes[b] };
+            let possible =
+                if a == b { sizes[a] * (sizes[a].saturating_sub(1)) / 2 } else { sizes[a] * sizes[b] };
             ((a, b), count as f64 / possible.max(1) as f64)
         };
         counts.into_iter().map(share).collect()
@@ -191,10 +193,13 @@ impl<'a> Crowd<'a> {
             // The root keeps few apart from none.
             let shade = ((share / darkest.max(f64::MIN_POSITIVE)).sqrt() * SHADES as f64).ceil();
             let shade = (1..=SHADES).rev().find(|each| shade >= *each as f64).unwrap_or(1);
-            shades[shade - 1] += &format!("M{:.1} {:.1}h{field:.1}v{field:.1}h-{field:.1}Z", at(column), at(row));
+            shades[shade - 1] +=
+                &format!("M{:.1} {:.1}h{field:.1}v{field:.1}h-{field:.1}Z", at(column), at(row));
         }
-        let mut svg =
-            format!("<rect class=\"table\" x=\"{EDGE}\" y=\"{EDGE}\" width=\"{0}\" height=\"{0}\"/>\n", SIDE - EDGE);
+        let mut svg = format!(
+            "<rect class=\"table\" x=\"{EDGE}\" y=\"{EDGE}\" width=\"{0}\" height=\"{0}\"/>\n",
+            SIDE - EDGE
+        );
         for (shade, path) in shades.iter().enumerate().filter(|(_, path)| !path.is_empty()) {
             let opacity = (shade + 1) as f64 / SHADES as f64;
             svg += &format!("<path class=\"share\" opacity=\"{opacity:.2}\" d=\"{path}\"/>\n");
@@ -209,11 +214,14 @@ impl<'a> Crowd<'a> {
                  <rect class=\"strip ink{ink}\" x=\"0\" y=\"{begin:.1}\" width=\"{STRIP}\" height=\"{extent:.1}\"><title>{title}</title></rect>\n"
             );
             if from > 0 {
-                svg += &format!("<path class=\"border\" d=\"M{begin:.1} {EDGE}V{SIDE}M{EDGE} {begin:.1}H{SIDE}\"/>\n");
+                svg += &format!(
+                    "<path class=\"border\" d=\"M{begin:.1} {EDGE}V{SIDE}M{EDGE} {begin:.1}H{SIDE}\"/>\n"
+                );
             }
             from += count;
         }
-        let stopped: BTreeSet<usize> = picture.stopped.iter().map(|node| self.row(self.place(*node).0)).collect();
+        let stopped: BTreeSet<usize> =
+            picture.stopped.iter().map(|node| self.row(self.place(*node).0)).collect();
         for row in stopped {
             let begin = at(row);
             svg += &format!(

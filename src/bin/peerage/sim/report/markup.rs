@@ -57,8 +57,7 @@ pub(super) fn several(count: usize, noun: &str) -> String {
 /// A length of time: `12.5 s`, `5 min`, `1 h 30 min`.
 pub(in crate::sim) fn time(time: Duration) -> String {
     let millis = time.as_millis();
-    let (hours, minutes, seconds) =
-        (millis / 3_600_000, millis / 60_000 % 60, time.as_secs_f64() % 60.0);
+    let (hours, minutes, seconds) = (millis / 3_600_000, millis / 60_000 % 60, time.as_secs_f64() % 60.0);
     let mut parts = Vec::new();
     if hours > 0 {
         parts.push(format!("{hours} h"));

@@ -32,7 +32,11 @@ pub(super) fn render(outcome: &Outcome, facts: &Facts, relapse: Option<&Relapse>
         outcome.seed,
         include_str!("page.css")
     );
-    page += &format!("<header>\n<h1>{name}</h1>\n<p>{}</p>\n</header>\n<main>\n", about(outcome));
+    page += &format!(
+        "<header>\n<h1>{name}</h1>\n<p>{}</p>\n<p class=\"under\">{}</p>\n</header>\n<main>\n",
+        escaped(&facts.about),
+        summary(outcome)
+    );
     page += &verdict(outcome, facts, relapse);
     page += &table_of_facts(outcome, facts);
     let marks = marks(outcome);
@@ -60,7 +64,7 @@ pub(super) fn render(outcome: &Outcome, facts: &Facts, relapse: Option<&Relapse>
     page
 }
 
-fn about(outcome: &Outcome) -> String {
+fn summary(outcome: &Outcome) -> String {
     format!(
         "{} over {} of virtual time, seed {}, {}.",
         several(outcome.nodes, "node"),
@@ -78,9 +82,10 @@ fn verdict(outcome: &Outcome, facts: &Facts, relapse: Option<&Relapse>) -> Strin
         );
     }
     let count = several(outcome.violations.len(), "thing");
-    let each = outcome.violations.iter().map(|(at, violation)| {
-        format!("<li>At {}: {}.</li>\n", time(*at), escaped(&violation.to_string()))
-    });
+    let each = outcome
+        .violations
+        .iter()
+        .map(|(at, violation)| format!("<li>At {}: {}.</li>\n", time(*at), escaped(&violation.to_string())));
     let mut section = format!(
         "<section class=\"verdict bad\">\n<h3>{count} did not hold.</h3>\n<ul>\n{}</ul>\n{replay}",
         each.collect::<String>()
@@ -107,7 +112,10 @@ fn table_of_facts(outcome: &Outcome, facts: &Facts) -> String {
     let mut rows = vec![
         ("Virtual time", time(outcome.virtual_time)),
         ("Wall time", format!("{:.3} s", facts.wall.as_secs_f64())),
-        ("Per virtual second", per_second.map_or_else(|| "no time passed".into(), |ms| format!("{} ms", short(ms)))),
+        (
+            "Per virtual second",
+            per_second.map_or_else(|| "no time passed".into(), |ms| format!("{} ms", short(ms))),
+        ),
         ("Nodes", grouped(outcome.nodes as u64)),
         ("Connections made", grouped(outcome.connections)),
         ("Messages received", grouped(outcome.messages)),
@@ -138,7 +146,8 @@ fn marks(outcome: &Outcome) -> Vec<Mark> {
 }
 
 fn is_repair(act: &Act) -> bool {
-    let repairs = |act: &Act| matches!(act, Act::Start(_) | Act::PowerOn(_) | Act::Mend(..) | Act::Slow(_, None));
+    let repairs =
+        |act: &Act| matches!(act, Act::Start(_) | Act::PowerOn(_) | Act::Mend(..) | Act::Slow(_, None));
     repairs(act) || matches!(act, Act::Heal(_) | Act::HealAll)
 }
 
@@ -202,7 +211,9 @@ fn script(outcome: &Outcome) -> String {
     let table = format!("<div class=\"rows\"><table>\n{}</table></div>\n", rows.collect::<String>());
     let count = several(steps.len(), "act");
     let open = if steps.len() > ACTS { "" } else { " open=\"open\"" };
-    format!("<section>\n<h2>What was done</h2>\n<details{open}><summary>{count}</summary>\n{table}</details>\n</section>\n")
+    format!(
+        "<section>\n<h2>What was done</h2>\n<details{open}><summary>{count}</summary>\n{table}</details>\n</section>\n"
+    )
 }
 
 #[cfg(test)]

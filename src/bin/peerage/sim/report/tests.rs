@@ -17,7 +17,8 @@ fn outcome() -> Outcome {
 }
 
 fn facts() -> Facts {
-    Facts { wall: SECOND, max_rss_bytes: Some(5_000_000), replay: "peerage sim 'a <b>.toml' --seed 3".into() }
+    let replay = "peerage sim 'a <b>.toml' --seed 3".into();
+    Facts { about: "a & b".into(), wall: SECOND, max_rss_bytes: Some(5_000_000), replay }
 }
 
 fn page(outcome: &Outcome) -> String {
@@ -41,7 +42,19 @@ fn check(page: &str) {
         assert!(tag.matches('"').count().is_multiple_of(2), "quotes of <{tag}>");
     }
     assert!(open.is_empty(), "not closed: {open:?}");
-    for word in ["http:", "https:", "//", "<script", "<link", "<img", "src=", "href", "url(", "@import", "javascript:"] {
+    for word in [
+        "http:",
+        "https:",
+        "//",
+        "<script",
+        "<link",
+        "<img",
+        "src=",
+        "href",
+        "url(",
+        "@import",
+        "javascript:",
+    ] {
         assert!(!page.contains(word), "{word} is in the page");
     }
     assert!(!page.contains("NaN") && !page.contains("inf"), "a number is none");
@@ -75,6 +88,7 @@ fn the_page_of_a_run_shows_what_there_was() {
     let outcome = outcome();
     let page = page(&outcome);
     for part in [
+        "<p>a &amp; b</p>",
         "Nothing was violated.",
         "Peers of a node",
         "Nodes that run",
@@ -141,7 +155,8 @@ fn a_run_of_which_little_is_known_has_a_page() {
 fn a_large_network_is_a_table_of_shares() {
     let mut outcome = outcome();
     let nodes = nodes(400);
-    let groups = vec![("some".to_owned(), nodes[..100].to_vec()), ("others".to_owned(), nodes[100..].to_vec())];
+    let groups =
+        vec![("some".to_owned(), nodes[..100].to_vec()), ("others".to_owned(), nodes[100..].to_vec())];
     let ring = |nodes: &[Node]| nodes.windows(2).map(|pair| (pair[0], pair[1])).collect::<Vec<_>>();
     let mut picture = Picture::default();
     picture.groups.clone_from(&groups);
@@ -160,10 +175,8 @@ fn a_large_network_is_a_table_of_shares() {
 
 #[test]
 fn what_is_counted_is_shown_for_each_second_of_its_interval() {
-    let samples = [
-        sample(1, |sample| sample.up = 10),
-        sample(3, |sample| (sample.up, sample.down) = (10, 4)),
-    ];
+    let samples =
+        [sample(1, |sample| sample.up = 10), sample(3, |sample| (sample.up, sample.down) = (10, 4))];
     let layers = chart_layers(&samples, "Connections that come and go");
     assert_eq!(steps(&layers[1]), [(0.0, 1.0, 0.0, 10.0), (1.0, 3.0, 0.0, 5.0)]);
     assert_eq!(steps(&layers[0]), [(0.0, 1.0, 0.0, 0.0), (1.0, 3.0, -2.0, 0.0)]);
@@ -190,7 +203,8 @@ fn drops_stand_on_each_other_by_reason_and_the_rare_ones_together() {
 #[test]
 fn latency_is_shown_where_something_came() {
     let spread = |micros: u64| Some(Spread::of(vec![micros]));
-    let mut samples: Vec<Sample> = (1..=5).map(|at| sample(at, |sample| sample.latency = spread(40_000))).collect();
+    let mut samples: Vec<Sample> =
+        (1..=5).map(|at| sample(at, |sample| sample.latency = spread(40_000))).collect();
     samples[2].latency = None;
     let layers = chart_layers(&samples, "Latency");
     assert!(layers.iter().all(|layer| layer.runs.len() == 2 && layer.runs[0][0].high == 40.0), "{layers:?}");
