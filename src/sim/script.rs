@@ -19,7 +19,7 @@ pub enum Act {
     Start(Node),
     /// Ends a node as a crash would.
     Kill(Node),
-    /// Shuts a node down in order.
+    /// Shuts a node down in order. What comes next in a script does not wait for it.
     ShutDown(Node),
     /// Takes a node off the network without a word.
     PowerOff(Node),
@@ -185,7 +185,7 @@ impl SimNet {
             Act::Line(line) => return self.set_line(*line),
             Act::Slow(node, rate) => return self.slow(*node, *rate),
             Act::Kill(node) => drop(self.kill(*node)),
-            Act::ShutDown(node) => drop(self.shut_down(*node)),
+            Act::ShutDown(node) => drop(self.begin_shut_down(*node)),
             Act::PowerOff(node) => drop(self.power_off(*node)),
             Act::WipeStore(node) => self.wipe_store(*node),
             Act::Cut(from, to) => self.cut(*from, *to),

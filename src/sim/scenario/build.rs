@@ -7,7 +7,8 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::mpsc;
 
 use super::board::Board;
-use super::group::{Conduct, Group, Proper};
+use super::conduct::{Conduct, Proper};
+use super::group::Group;
 use super::plan::Plan;
 use super::talk::{Talk, listen, say};
 use crate::event::Event;
@@ -17,7 +18,7 @@ use crate::reactor::pex::{Exchange, Exchanger};
 use crate::router::BuildError;
 use crate::sim::byzantine::Byzantine;
 use crate::sim::net::{SimError, SimNet};
-use crate::sim::node::{Node, Place, Setup};
+use crate::sim::node::{Node, Setup};
 use crate::sim::seed::{below, derive, draws};
 
 /// The board of a run; it is there before the first node starts.
@@ -56,12 +57,11 @@ pub(super) fn build(
 
 /// Adds the nodes of a group.
 fn add(net: &mut SimNet, group: &Group, slot: &Slot) -> Result<(), SimError> {
-    for ip in &group.ips {
-        let place = Place { region: group.region, ip: *ip };
+    for place in &group.places {
         match &group.conduct {
             Conduct::Proper(proper) => {
                 let (proper, slot) = (proper.clone(), Rc::clone(slot));
-                net.add_at(place, move |setup| match slot.get() {
+                net.add_at(*place, move |setup| match slot.get() {
                     Some(board) => declare(setup, &proper, board),
                     None => Ok(()),
                 })?;
@@ -70,7 +70,7 @@ fn add(net: &mut SimNet, group: &Group, slot: &Slot) -> Result<(), SimError> {
                 let channels = vec![ChannelSpec::of::<Talk>(), ChannelSpec::of::<Exchange>()];
                 let mut character = Byzantine::new(*misdeed, channels).dialing(victims);
                 character.every = *every;
-                net.add_byzantine(place, character)?;
+                net.add_byzantine(*place, character)?;
             }
         }
     }

@@ -1,22 +1,19 @@
 //! The groups of nodes of a scenario.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
+use super::conduct::{Conduct, Proper, Talking, read_channel, read_misdeed, read_topology};
 use super::error::Fault;
 use super::limits::{LIMIT_KEYS, Limits};
 use super::names::{Census, MAX_NODES};
 use super::section::{At, Section, Value, table, text, whole, wrong_kind};
 use super::talk::MAX_PADDING_BYTES;
-use crate::channel::{ChannelConfig, Share};
+use crate::address::IpPrefix;
 use crate::peer::Limit;
-use crate::queue::Overflow;
-use crate::sim::byzantine::Misdeed;
-use crate::sim::node::Node;
-use crate::sim::topology::Topology;
+use crate::sim::node::Place;
 
 const PROPER_KEYS: &[&str] = &[
     "name",
@@ -42,45 +39,13 @@ const SUBNET_NODES: usize = 254;
 /// Nodes that are alike.
 #[derive(Debug, Clone)]
 pub(super) struct Group {
-    pub(super) region: u16,
-    /// Where each node is, if the scenario says so.
-    pub(super) ips: Vec<Option<IpAddr>>,
+    /// Where each node is.
+    pub(super) places: Vec<Place>,
     /// When the first starts.
     pub(super) start: Duration,
     /// How long after one the next starts.
     pub(super) stagger: Duration,
     pub(super) conduct: Conduct,
-}
-
-/// What the nodes of a group do.
-#[derive(Debug, Clone)]
-pub(super) enum Conduct {
-    Proper(Box<Proper>),
-    Byzantine { misdeed: Misdeed, every: Duration, victims: Vec<Node> },
-}
-
-/// What proper nodes do.
-#[derive(Debug, Clone)]
-pub(super) struct Proper {
-    pub(super) topology: Option<Topology>,
-    /// How many nodes of which group each is told of.
-    pub(super) knows: Vec<(usize, usize)>,
-    /// How many of which group each dials and holds on to.
-    pub(super) ties: Vec<(usize, usize)>,
-    pub(super) limits: Limits,
-    pub(super) pex: Option<Duration>,
-    pub(super) talk: Option<Talking>,
-    pub(super) channel: ChannelConfig,
-    pub(super) handles_in: Duration,
-}
-
-/// What a node says.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Talking {
-    pub(super) every: Duration,
-    pub(super) bytes: usize,
-    /// To so many peers; to all if none is said.
-    pub(super) to: Option<usize>,
 }
 
 /// Takes up the names and numbers of all groups, which the rest of a scenario refers to.
@@ -109,8 +74,8 @@ pub(super) struct Around<'a> {
     pub(super) census: &'a Census,
     pub(super) duration: Duration,
     pub(super) regions: Vec<String>,
-    /// The first three bytes of each /24 that a group has.
-    pub(super) subnets: BTreeSet<[u8; 3]>,
+    /// Those that groups have so far.
+    pub(super) subnets: Vec<IpPrefix>,
 }
 
 impl Around<'_> {
@@ -118,6 +83,7 @@ impl Around<'_> {
     pub(super) fn read(&mut self, number: usize, table: At<&DeTable<'_>>) -> Result<Group, Fault> {
         let section = open(table)?;
         let count = self.census.nodes_of(number).len();
+        let region = self.region(section.text("region")?);
         let times = Duration::ZERO..=self.duration;
         let start = section.time("start", times.clone())?.map_or(Duration::ZERO, |time| time.value);
         let stagger = section.time("stagger", times)?;
@@ -130,8 +96,7 @@ impl Around<'_> {
             None => Conduct::Proper(Box::new(self.proper(number, &section)?)),
         };
         Ok(Group {
-            region: self.region(section.text("region")?),
-            ips: self.ips(&section, count)?,
+            places: self.places(&section, count, region)?,
             start,
             stagger: stagger.map_or(Duration::ZERO, |time| time.value),
             conduct,
@@ -149,61 +114,43 @@ impl Around<'_> {
         u16::try_from(at + 1).unwrap_or(u16::MAX)
     }
 
-    /// Spreads nodes over subnets.
-    fn ips(&mut self, section: &Section<'_>, count: usize) -> Result<Vec<Option<IpAddr>>, Fault> {
+    /// Where nodes are that are spread over subnets.
+    fn places(&mut self, section: &Section<'_>, count: usize, region: u16) -> Result<Vec<Place>, Fault> {
         let mut subnets = Vec::new();
         for value in section.list("subnets") {
             let said = text("subnets", value)?;
             let form = || said.fault(format!("{:?} is no subnet, as in \"99.1.0.0/24\"", said.value));
-            let subnet: Ipv4Addr =
-                said.value.strip_suffix("/24").and_then(|ip| ip.parse().ok()).ok_or_else(form)?;
-            let [a, b, c, host] = subnet.octets();
-            if host != 0 || matches!(a, 0 | 127 | 224..) {
+            let subnet: IpPrefix = said.value.parse().map_err(|_| form())?;
+            let IpAddr::V4(first) = subnet.first() else { return Err(form()) };
+            let [a, ..] = first.octets();
+            if subnet.bits() != 24 || matches!(a, 0 | 127 | 224..) {
                 return Err(form());
             }
             if a == 60 {
                 return Err(said.fault("nodes without subnets are there; take another"));
             }
-            if !self.subnets.insert([a, b, c]) {
+            if self.subnets.contains(&subnet) {
                 return Err(said.fault(format!("{:?} is named twice", said.value)));
             }
-            subnets.push([a, b, c]);
+            self.subnets.push(subnet);
+            subnets.push(subnet);
         }
-        let Some(most) = subnets.len().checked_mul(SUBNET_NODES).filter(|most| *most > 0) else {
-            return Ok(vec![None; count]);
-        };
+        if subnets.is_empty() {
+            return Ok(vec![Place { region, ip: None }; count]);
+        }
+        let most = subnets.len() * SUBNET_NODES;
         if count > most {
             let why = format!("{} subnets have room for {most} nodes, not for {count}", subnets.len());
-            return Err(Fault::new(
-                section.value("subnets").map_or(section.at, |value| value.span().start),
-                why,
-            ));
+            let at = section.value("subnets").map_or(section.at, |value| value.span().start);
+            return Err(Fault::new(at, why));
         }
-        let ip = |number: usize| {
-            let [a, b, c] = subnets[number % subnets.len()];
-            let host = u8::try_from(1 + number / subnets.len()).unwrap_or(u8::MAX);
-            Some(IpAddr::V4(Ipv4Addr::new(a, b, c, host)))
-        };
-        Ok((0..count).map(ip).collect())
+        Ok(Place::within(&subnets, count).into_iter().map(|place| Place { region, ..place }).collect())
     }
 
     fn byzantine(&self, value: Value<'_>) -> Result<Conduct, Fault> {
-        let section =
-            table("byzantine", value, "a byzantine node", &["misdeed", "bytes", "every", "victims"])?;
-        let words = [
-            ("garbage", Misdeed::Garbage),
-            ("silence", Misdeed::Silence),
-            ("leave", Misdeed::Leave),
-            ("mute", Misdeed::Mute),
-            ("flood", Misdeed::Flood { bytes: 1_000 }),
-        ];
-        let mut misdeed = section.must("misdeed", section.one_of("misdeed", &words)?)?;
-        if let Some(size) = section.size("bytes", 1..=MAX_PADDING_BYTES)? {
-            match &mut misdeed {
-                Misdeed::Flood { bytes } => *bytes = size.value,
-                _ => return Err(size.fault("only a `flood` has `bytes`")),
-            }
-        }
+        const KEYS: &[&str] = &["misdeed", "bytes", "tells", "addresses", "every", "victims"];
+        let section = table("byzantine", value, "a byzantine node", KEYS)?;
+        let misdeed = read_misdeed(&section)?;
         let every = section.time("every", Duration::from_millis(1)..=self.duration)?;
         let victims = self.census.all_of("victims", &section.list("victims"))?;
         Ok(Conduct::Byzantine {
@@ -281,69 +228,4 @@ impl Around<'_> {
             to: section.size("to", 1..=10_000)?.map(|to| to.value),
         })
     }
-}
-
-/// A word, or a table with the numbers that belong to it.
-fn read_topology(value: Value<'_>, count: usize) -> Result<Topology, Fault> {
-    let plain = [
-        ("line", Topology::Line),
-        ("ring", Topology::Ring),
-        ("star", Topology::Star),
-        ("full", Topology::Full),
-    ];
-    if let DeValue::String(word) = value.get_ref() {
-        return plain.iter().find(|(name, _)| name == word).map(|(_, topology)| *topology).ok_or_else(|| {
-            let why = format!(
-                "`topology` is {word:?}; it must be one of `line`, `ring`, `star`, `full`, or a table"
-            );
-            Fault::new(value.span().start, why)
-        });
-    }
-    let section = table("topology", value, "a topology", &["kind", "degree", "clusters", "bridges"])?;
-    let is_clustered =
-        section.must("kind", section.one_of("kind", &[("regular", false), ("clusters", true)])?)?;
-    let degree = section.must("degree", section.size("degree", 2..=1_000)?)?.value;
-    let clusters = section.size("clusters", 1..=count)?;
-    let bridges = section.size("bridges", 0..=1_000)?;
-    match (is_clustered, clusters.or(bridges)) {
-        (true, _) => Ok(Topology::Clusters {
-            clusters: section.must("clusters", clusters)?.value,
-            degree,
-            bridges: section.must("bridges", bridges)?.value,
-        }),
-        (false, None) => Ok(Topology::Regular { degree }),
-        (false, Some(number)) => Err(number.fault("only `clusters` have this")),
-    }
-}
-
-/// The queues of the scenarios' own channel.
-fn read_channel(section: &Section<'_>) -> Result<ChannelConfig, Fault> {
-    const KEYS: &[&str] = &["outbound", "outbound_overflow", "inbound", "inbound_total", "inbound_overflow"];
-    const OVERFLOWS: &[(&str, Overflow)] = &[
-        ("wait", Overflow::Wait),
-        ("drop_oldest", Overflow::DropOldest),
-        ("drop_newest", Overflow::DropNewest),
-        ("disconnect", Overflow::Disconnect),
-    ];
-    let mut config = ChannelConfig::for_messages_of(super::talk::MAX_BYTES);
-    let Some(section) = section.table("channel", "a group's `channel`", KEYS)? else { return Ok(config) };
-    let shares = [
-        ("outbound", &mut config.outbound),
-        ("inbound", &mut config.inbound),
-        ("inbound_total", &mut config.inbound_total),
-    ];
-    for (key, Share { messages, .. }) in shares {
-        if let Some(most) = section.size(key, 1..=1_000_000)? {
-            *messages = most.value;
-        }
-    }
-    for (key, overflow) in [
-        ("outbound_overflow", &mut config.outbound_overflow),
-        ("inbound_overflow", &mut config.inbound_overflow),
-    ] {
-        if let Some(said) = section.one_of(key, OVERFLOWS)? {
-            *overflow = said;
-        }
-    }
-    Ok(config)
 }

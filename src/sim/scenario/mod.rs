@@ -3,6 +3,7 @@
 mod acts;
 mod board;
 mod build;
+mod conduct;
 mod error;
 mod expect;
 mod group;

@@ -1,6 +1,5 @@
 //! What a scenario's text says, as data.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use toml::de::DeTable;
@@ -78,7 +77,7 @@ impl Plan {
         }
         let census = take_census(&tables)?;
         let regions = Vec::new();
-        let mut around = Around { census: &census, duration, regions, subnets: BTreeSet::new() };
+        let mut around = Around { census: &census, duration, regions, subnets: Vec::new() };
         let groups: Vec<Group> = tables
             .iter()
             .enumerate()

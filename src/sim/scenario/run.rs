@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::board::Board;
 use super::build::build;
-use super::group::Conduct;
+use super::conduct::Conduct;
 use super::look::Look;
 use super::plan::Plan;
 use super::watch::{Sight, Watch};

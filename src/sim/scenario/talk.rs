@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use super::board::Board;
-use super::group::Talking;
+use super::conduct::Talking;
 use crate::channel::{Receiver, Recipients, Sender};
 use crate::sim::node::Node;
 
