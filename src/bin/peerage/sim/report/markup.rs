@@ -57,7 +57,7 @@ pub(super) fn several(count: usize, noun: &str) -> String {
 /// A length of time: `12.5 s`, `5 min`, `1 h 30 min`.
 pub(in crate::sim) fn time(time: Duration) -> String {
     let millis = time.as_millis();
-    let (hours, minutes, seconds) = (millis / 3_600_000, millis / 60_000 % 60, time.as_secs_f64() % 60.0);
+    let (hours, minutes) = (millis / 3_600_000, millis / 60_000 % 60);
     let mut parts = Vec::new();
     if hours > 0 {
         parts.push(format!("{hours} h"));
@@ -66,7 +66,8 @@ pub(in crate::sim) fn time(time: Duration) -> String {
         parts.push(format!("{minutes} min"));
     }
     if !millis.is_multiple_of(60_000) || parts.is_empty() {
-        parts.push(format!("{} s", short((seconds * 1000.0).floor() / 1000.0)));
+        let seconds = Duration::from_millis(u64::try_from(millis % 60_000).unwrap_or(0)).as_secs_f64();
+        parts.push(format!("{} s", short(seconds)));
     }
     parts.join(" ")
 }
