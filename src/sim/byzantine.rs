@@ -12,6 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
 
 use super::Depth;
+use super::fabric::Fabric;
+use super::lies::{self, Lie, lie};
 use super::node::Node;
 use super::seed::{derive, draws};
 use super::wire::{SimStream, Wire};
@@ -41,6 +43,16 @@ pub enum Misdeed {
     Flood {
         /// The size of each, at most what its channel allows.
         bytes: usize,
+    },
+    /// Is a proper peer, which keeps its connections and answers pings, and tells lies to whoever
+    /// [exchanges addresses](crate::reactor::pex) with it. It offers that channel whether or not it is among its
+    /// [channels](Byzantine::channels).
+    Lie {
+        /// What it tells.
+        what: Lie,
+        /// How many addresses it tells at a time, as far as it has them and they fit into an answer. Of more than
+        /// [`MAX_TOLD`](crate::reactor::pex::MAX_TOLD) it is accused.
+        addresses: usize,
     },
 }
 
@@ -88,15 +100,16 @@ pub(super) struct Villain {
     pub(super) depth: Depth,
     pub(super) seed: u64,
     pub(super) wire: Wire,
+    pub(super) fabric: Arc<Fabric>,
     pub(super) victims: Vec<Target>,
 }
 
 impl Villain {
     /// Does what it does until it is dropped.
     pub(super) async fn run(self) {
-        let Self { character, key, depth, seed, wire, victims } = self;
+        let Self { character, key, depth, seed, wire, fabric, victims } = self;
         let wire = Arc::new(wire);
-        let deeds = Deeds { offer: Arc::new(offer(&character)), character, seed };
+        let deeds = Deeds { offer: Arc::new(offer(&character)), character, seed, fabric };
         match depth {
             Depth::Plain => {
                 let transport = PlainOver::insecure(key.id(), Arc::clone(&wire));
@@ -112,11 +125,15 @@ impl Villain {
 }
 
 fn offer(character: &Byzantine) -> Offer {
+    let mut channels = character.channels.clone();
+    if matches!(character.misdeed, Misdeed::Lie { .. }) && !channels.contains(&lies::CHANNEL) {
+        channels.push(lies::CHANNEL);
+    }
     Offer {
         client: "villain".into(),
         network: character.network.clone(),
         services: Vec::new(),
-        channels: character.channels.clone(),
+        channels,
         needs_common_channel: false,
     }
 }
@@ -125,6 +142,7 @@ struct Deeds {
     character: Byzantine,
     offer: Arc<Offer>,
     seed: u64,
+    fabric: Arc<Fabric>,
 }
 
 impl Deeds {
@@ -225,6 +243,12 @@ impl Deeds {
                     () = ignoring => {}
                     () = flooding => {}
                 }
+            }
+            Misdeed::Lie { what, addresses } => {
+                drop(ignoring);
+                let agreed = channels.iter().find(|agreed| agreed.id == lies::CHANNEL.id);
+                let version = agreed.map_or(1, |agreed| agreed.version);
+                lie((reader, writer), (what, addresses), &self.fabric, version, draws).await;
             }
             Misdeed::Mute | Misdeed::Garbage | Misdeed::Silence => ignoring.await,
         }

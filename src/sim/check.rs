@@ -80,6 +80,56 @@ pub enum Violation {
         /// How many.
         networks: usize,
     },
+    /// Pairs of nodes that were connected before something was done to the network are not so again.
+    PairsLost {
+        /// How many.
+        missing: usize,
+        /// The first of them.
+        first: (Node, Node),
+    },
+    /// A node has fewer peers than were promised.
+    FewPeers {
+        /// The node.
+        node: Node,
+        /// How many it has of those that count.
+        found: usize,
+        /// How many it should have.
+        wanted: usize,
+    },
+    /// All outgoing connections that a node may have lead to those that want to surround it.
+    Surrounded {
+        /// The node.
+        node: Node,
+        /// How many connections these are.
+        held: usize,
+    },
+    /// Fewer messages arrived from one group of nodes at another than were promised.
+    Undelivered {
+        /// The group that sent them.
+        from: String,
+        /// The group that they were for.
+        to: String,
+        /// How many were to be sent.
+        said: u64,
+        /// How many arrived.
+        heard: u64,
+    },
+    /// Messages were longer on their way than was promised.
+    Late {
+        /// What ninety-nine of a hundred did not exceed.
+        p99: Duration,
+        /// What they should not have exceeded.
+        most: Duration,
+    },
+    /// More messages wait in the queues of a node than was promised.
+    Queued {
+        /// The node.
+        node: Node,
+        /// How many.
+        found: u64,
+        /// How many it should be at most.
+        most: u64,
+    },
 }
 
 impl fmt::Display for Violation {
@@ -93,6 +143,24 @@ impl fmt::Display for Violation {
             Self::Parted { networks } => {
                 write!(f, "the nodes are {networks} networks that do not reach each other")
             }
+            Self::PairsLost { missing, first: (a, b) } => {
+                write!(f, "of the pairs that were connected {missing} are not so again, {a} and {b} first")
+            }
+            Self::FewPeers { node, found, wanted } => {
+                write!(f, "{node} has {found} peers that count, not {wanted} or more")
+            }
+            Self::Surrounded { node, held } => {
+                write!(f, "all {held} outgoing connections of {node} lead to those that surround it")
+            }
+            Self::Undelivered { from, to, said, heard } => {
+                write!(f, "of {said} messages from `{from}` to `{to}` {heard} arrived")
+            }
+            Self::Late { p99, most } => {
+                write!(f, "one of a hundred messages was {p99:?} on its way or longer, not {most:?} at most")
+            }
+            Self::Queued { node, found, most } => {
+                write!(f, "{found} messages wait in the queues of {node}, not {most} at most")
+            }
         }
     }
 }
@@ -101,12 +169,17 @@ impl SimNet {
     /// What became of all messages.
     #[must_use]
     pub fn flow(&self) -> Flow {
-        let mut flow = Flow::default();
+        let mut flow = self.counted();
         for handle in self.handles() {
-            handle.channels().into_iter().for_each(|channel| flow.add(channel));
             flow.queued += handle.peers().iter().map(|peer| peer.queued_messages as u64).sum::<u64>();
         }
-        for handle in self.past_handles() {
+        flow
+    }
+
+    /// As [`Self::flow`], but for the messages that wait to be written.
+    pub(super) fn counted(&self) -> Flow {
+        let mut flow = Flow::default();
+        for handle in self.handles().chain(self.past_handles()) {
             handle.channels().into_iter().for_each(|channel| flow.add(channel));
         }
         flow
@@ -116,6 +189,11 @@ impl SimNet {
     /// and, if all are proper, hear nothing that was not said.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
+        self.violations_of(&self.counted())
+    }
+
+    /// As [`Self::violations`], of a network in which that became of all messages.
+    pub(super) fn violations_of(&self, flow: &Flow) -> Vec<Violation> {
         let mut found = Vec::new();
         for node in self.running() {
             if self.has_ended(node) {
@@ -124,7 +202,6 @@ impl SimNet {
             }
             found.extend(self.over_limits(node));
         }
-        let flow = self.flow();
         // What byzantine nodes say is not counted where it is said.
         if !self.has_byzantine() && flow.lost().is_none() {
             let arrived = flow.received + flow.dropped_on_arrival();

@@ -15,6 +15,7 @@ use super::trace::{Keep, Record, Trace, digest};
 use super::wire::{End, SimStream, Yields, sim_stream};
 use crate::address::Endpoint;
 use crate::event::Closed;
+use crate::id::NodeId;
 use crate::transport::link::{LinkHandle, Timetable, pair_by};
 
 /// How connections are opened.
@@ -38,6 +39,8 @@ pub(super) struct Fabric {
 
 struct State {
     hosts: Vec<Host>,
+    /// Who is where: the proper nodes, and those that break the rules.
+    listed: [Vec<(NodeId, SocketAddr)>; 2],
     by_ip: BTreeMap<IpAddr, HostId>,
     listeners: BTreeMap<SocketAddr, mpsc::Sender<Box<Arrival>>>,
     lines: Lines,
@@ -82,6 +85,7 @@ impl Fabric {
     pub(super) fn new(seed: u64, keep: Keep) -> Self {
         let state = State {
             hosts: Vec::new(),
+            listed: [Vec::new(), Vec::new()],
             by_ip: BTreeMap::new(),
             listeners: BTreeMap::new(),
             lines: Lines::default(),
@@ -111,6 +115,16 @@ impl Fabric {
         state.hosts.push(Host { region, last_port: FIRST_PORT });
         state.by_ip.insert(ip, host);
         Some(host)
+    }
+
+    /// Takes note of who is where.
+    pub(super) fn list(&self, id: NodeId, at: SocketAddr, byzantine: bool) {
+        self.state().listed[usize::from(byzantine)].push((id, at));
+    }
+
+    /// Who is where, of those that break the rules or of those that do not, in the order in which they were added.
+    pub(super) fn listed(&self, byzantine: bool) -> Vec<(NodeId, SocketAddr)> {
+        self.state().listed[usize::from(byzantine)].clone()
     }
 
     pub(super) fn listen(&self, at: SocketAddr, arrivals: mpsc::Sender<Box<Arrival>>) {

@@ -11,12 +11,11 @@ use tokio::runtime::Runtime;
 use tokio::time::sleep;
 
 use super::byzantine::{Byzantine, Villain, target};
-use super::cuts::Cuts;
-use super::fabric::{Fabric, Opening};
-use super::lines::{HostId, Line};
+use super::fabric::Fabric;
+use super::lines::HostId;
 use super::node::{Character, Declare, Host, Node, Place, Running, Setup};
 use super::seed::derive;
-use super::trace::{Keep, Record, digest};
+use super::trace::{Keep, Record};
 use super::wire::Wire;
 use super::{Depth, Topology};
 use crate::address::NodeAddress;
@@ -64,10 +63,10 @@ pub enum SimError {
 pub struct SimNet {
     seed: u64,
     depth: Depth,
-    fabric: Arc<Fabric>,
+    pub(super) fabric: Arc<Fabric>,
     hosts: Vec<Host>,
     by_id: BTreeMap<NodeId, Node>,
-    runtime: Runtime,
+    pub(super) runtime: Runtime,
 }
 
 impl fmt::Debug for SimNet {
@@ -147,6 +146,20 @@ impl SimNet {
         self.add_character(place, Character::Byzantine(character))
     }
 
+    /// Adds nodes that break the rules alike, one at each of these places: an attacker with many identities.
+    /// [`Place::within`] makes places in few ranges of addresses.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::add_at`]; those before it are added.
+    pub fn add_many_byzantine(
+        &mut self,
+        places: impl IntoIterator<Item = Place>,
+        character: &Byzantine,
+    ) -> Result<Vec<Node>, SimError> {
+        places.into_iter().map(|place| self.add_byzantine(place, character.clone())).collect()
+    }
+
     fn add_character(&mut self, place: Place, character: Character) -> Result<Node, SimError> {
         let Some(ip) = place.ip else { return Ok(self.add_somewhere(place.region, character)) };
         let host = self.fabric.add_host(ip, place.region).ok_or(SimError::AddressTaken(ip))?;
@@ -169,7 +182,9 @@ impl SimNet {
     fn settle(&mut self, host: HostId, ip: IpAddr, character: Character) -> Node {
         let key = NodeKey::insecure_from_seed(derive(self.seed, "key", u64::from(host)));
         self.by_id.insert(key.id(), Node(host));
-        self.hosts.push(Host::new(key, ip, character));
+        let new = Host::new(key, ip, character);
+        self.fabric.list(new.key.id(), new.address, new.is_byzantine());
+        self.hosts.push(new);
         Node(host)
     }
 
@@ -209,6 +224,7 @@ impl SimNet {
     ///
     /// [`SimError::Build`] if it cannot be built as declared.
     pub fn start(&mut self, node: Node) -> Result<(), SimError> {
+        self.end_leaving(node);
         let Some(host) = self.hosts.get(node.number()).filter(|host| host.running.is_none()) else {
             return Ok(());
         };
@@ -239,6 +255,7 @@ impl SimNet {
             depth: self.depth,
             seed: derive(derive(self.seed, "node", u64::from(node.0)), "villain", u64::from(host.lives)),
             wire: Wire::listen(&self.fabric, node.0, host.address),
+            fabric: Arc::clone(&self.fabric),
             victims: victims.map(|victim| target(victim.key.id(), victim.address)).collect(),
             character: character.clone(),
         }
@@ -304,6 +321,34 @@ impl SimNet {
         }
     }
 
+    /// Begins to shut a node down in order: it ends while time passes, within its drain timeout. It does not count as running
+    /// from now on. A byzantine one is killed. Says whether it ran.
+    pub(super) fn begin_shut_down(&mut self, node: Node) -> bool {
+        if self.handle(node).is_none() {
+            return self.kill(node);
+        }
+        self.note(Some(node), "shut_down", (0, 0));
+        self.end_leaving(node);
+        if let Some(host) = self.hosts.get_mut(node.number())
+            && let Some(Running::Proper { handle, task, .. }) = host.running.take()
+        {
+            handle.shutdown();
+            host.past.push(handle);
+            host.leaving = Some(task);
+        }
+        true
+    }
+
+    /// Ends a node that is shutting down, if it has not ended yet.
+    fn end_leaving(&mut self, node: Node) {
+        let leaving = self.hosts.get_mut(node.number()).and_then(|host| host.leaving.take());
+        if let Some(task) = leaving {
+            task.abort();
+            // It panicked, has ended, or was cancelled just now.
+            let _ = self.runtime.block_on(task);
+        }
+    }
+
     /// Shuts a node down in order, and runs the network until it has ended. `None` if it did not run, panicked, or is
     /// byzantine: such a one is killed.
     pub fn shut_down(&mut self, node: Node) -> Option<Report> {
@@ -365,124 +410,6 @@ impl SimNet {
     }
 }
 
-/// What is done to the network.
-impl SimNet {
-    /// Sets what connects nodes for which nothing else is said. Connections that exist keep what they have.
-    ///
-    /// # Errors
-    ///
-    /// [`SimError::Line`] if no connection can have such a line; nothing changed then.
-    pub fn set_line(&self, line: Line) -> Result<(), SimError> {
-        line.check()?;
-        self.fabric.change_lines(|lines| lines.set_default(line));
-        Ok(())
-    }
-
-    /// Sets what leads from one region to another, one direction only.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::set_line`].
-    pub fn set_line_of_regions(&self, from: u16, to: u16, line: Line) -> Result<(), SimError> {
-        line.check()?;
-        self.fabric.change_lines(|lines| lines.set_regions(from, to, line));
-        Ok(())
-    }
-
-    /// Sets what leads from one node to another, one direction only.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::set_line`].
-    pub fn set_line_between(&self, from: Node, to: Node, line: Line) -> Result<(), SimError> {
-        line.check()?;
-        self.fabric.change_lines(|lines| lines.set_pair(from.0, to.0, line));
-        Ok(())
-    }
-
-    /// Lets a node send and receive no faster on each of its new connections, in bytes per second; `None` ends that.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::set_line`].
-    pub fn slow(&self, node: Node, bytes_per_second: Option<u64>) -> Result<(), SimError> {
-        if let Some(rate) = bytes_per_second {
-            Line::default().rate(rate).check()?;
-        }
-        self.fabric.change_lines(|lines| lines.set_slow(node.0, bytes_per_second));
-        Ok(())
-    }
-
-    /// Sets how connections are opened from now on.
-    pub fn set_opening(&self, opening: Opening) {
-        self.fabric.set_opening(opening);
-    }
-
-    /// Lets the seed decide in which order tasks go that could all go at one instant, on connections made from now on: at
-    /// each read and write others go first, up to three times. Without it there is one order, that in which they were
-    /// woken. Costs about half of the speed.
-    pub fn set_interleaved(&self, interleaved: bool) {
-        self.fabric.set_interleaved(interleaved);
-    }
-
-    /// Cuts the way from one node to another, in this direction only. What is sent waits, and arrives when it is
-    /// [mended](Self::mend); neither end is told.
-    pub fn cut(&self, from: Node, to: Node) {
-        self.set_cut("cut", from, to, true);
-    }
-
-    /// Mends a way that was cut.
-    pub fn mend(&self, from: Node, to: Node) {
-        self.set_cut("mended", from, to, false);
-    }
-
-    fn set_cut(&self, what: &'static str, from: Node, to: Node, cut: bool) {
-        self.note(None, what, (u64::from(from.0), u64::from(to.0)));
-        self.change_cuts(|cuts| cuts.set_way(from.0, to.0, cut));
-    }
-
-    /// Parts the network under a name: nothing gets from a node of one part to one of another. Nodes in no part reach, and
-    /// are reached by, all. A partition of that name that exists is replaced.
-    pub fn partition(&self, name: &str, parts: &[&[Node]]) {
-        let parts: Vec<Vec<HostId>> =
-            parts.iter().map(|nodes| nodes.iter().map(|node| node.0).collect()).collect();
-        self.note(None, "parted", (parts.len() as u64, digest(name.as_bytes())));
-        self.change_cuts(|cuts| cuts.partition(name, &parts));
-    }
-
-    /// Ends a partition; says whether there was one of that name.
-    pub fn heal(&self, name: &str) -> bool {
-        self.note(None, "healed", (0, digest(name.as_bytes())));
-        self.change_cuts(|cuts| cuts.heal(name))
-    }
-
-    /// Ends all partitions and mends all ways.
-    pub fn heal_all(&self) {
-        self.note(None, "healed_all", (0, 0));
-        self.change_cuts(Cuts::heal_all);
-    }
-
-    /// Breaks every connection between two nodes, as a reset does; how many.
-    pub fn reset(&self, a: Node, b: Node) -> usize {
-        self.note(None, "reset", (u64::from(a.0), u64::from(b.0)));
-        let _time = self.runtime.enter();
-        self.fabric.reset(|from, to| (from, to) == (a.0, b.0) || (from, to) == (b.0, a.0))
-    }
-}
-
-impl SimNet {
-    /// Takes note of what is done to the network, in its time.
-    fn note(&self, node: Option<Node>, what: &'static str, (size, digest): (u64, u64)) {
-        let _time = self.runtime.enter();
-        self.fabric.note(node.map(|node| node.0), what, size, digest);
-    }
-
-    fn change_cuts<T>(&self, change: impl FnOnce(&mut Cuts) -> T) -> T {
-        let _time = self.runtime.enter();
-        self.fabric.change_cuts(change)
-    }
-}
-
 /// What is to be seen.
 impl SimNet {
     /// All nodes, in the order in which they were added.
@@ -505,12 +432,18 @@ impl SimNet {
 
     /// Whether some of its nodes break the rules.
     pub(super) fn has_byzantine(&self) -> bool {
-        self.hosts.iter().any(|host| matches!(host.character, Character::Byzantine(_)))
+        self.hosts.iter().any(Host::is_byzantine)
     }
 
     /// The handles of lives that are over.
     pub(super) fn past_handles(&self) -> impl Iterator<Item = &RouterHandle> {
         self.hosts.iter().flat_map(|host| &host.past)
+    }
+
+    /// Whether a node is up, byzantine ones as well.
+    #[cfg(feature = "scenario")]
+    pub(super) fn is_up(&self, node: Node) -> bool {
+        self.hosts.get(node.number()).is_some_and(|host| host.running.is_some())
     }
 
     /// Whether a node has ended by itself.

@@ -1,7 +1,7 @@
 //! A node of a simulated network, through all of its lives.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::lines::HostId;
 use super::seed::derive;
 use super::wire::Wire;
 use super::{Depth, events};
-use crate::address::NodeAddress;
+use crate::address::{IpPrefix, NodeAddress};
 use crate::event::Event;
 use crate::id::{NodeId, NodeKey};
 use crate::peer::{Limit, WallTime};
@@ -52,6 +52,41 @@ pub struct Place {
     pub region: u16,
     /// Its IP address. Default: a public one in a /24 of its own.
     pub ip: Option<IpAddr>,
+}
+
+impl Place {
+    /// Makes `count` places with addresses in few ranges, as those of an attacker are who has many identities and few
+    /// networks. They are dealt to the ranges in turn, from the second address of each on; once a range has no more,
+    /// addresses come again, and a network does not take them.
+    ///
+    /// ```
+    /// # use peerage::sim::Place;
+    /// let places = Place::within(&["99.1.0.0/24".parse()?, "99.1.1.0/24".parse()?], 200);
+    /// assert_eq!(places[2].ip, Some([99, 1, 0, 2].into()));
+    /// # Ok::<(), peerage::address::IpPrefixError>(())
+    /// ```
+    #[must_use]
+    pub fn within(ranges: &[IpPrefix], count: usize) -> Vec<Self> {
+        let rounds = (1_u32..).flat_map(|round| ranges.iter().map(move |range| (round, range)));
+        rounds
+            .take(if ranges.is_empty() { 0 } else { count })
+            .map(|(round, range)| Self::nth(range, round))
+            .collect()
+    }
+
+    fn nth(range: &IpPrefix, number: u32) -> Self {
+        let ip = match range.first() {
+            IpAddr::V4(first) => {
+                let mask = u32::MAX.checked_shr(range.bits().into()).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(first.to_bits() | number & mask))
+            }
+            IpAddr::V6(first) => {
+                let mask = u128::MAX.checked_shr(range.bits().into()).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(first.to_bits() | u128::from(number) & mask))
+            }
+        };
+        Self { ip: Some(ip), ..Self::default() }
+    }
 }
 
 /// Declares a node each time that it is started.
@@ -110,6 +145,8 @@ pub(super) struct Host {
     pub(super) store: MemoryStore,
     pub(super) lives: u32,
     pub(super) running: Option<Running>,
+    /// Its last life, while it ends in order.
+    pub(super) leaving: Option<JoinHandle<Report>>,
     /// Handles of the lives that are over, for what they counted.
     pub(super) past: Vec<RouterHandle>,
 }
@@ -150,8 +187,13 @@ impl Host {
             store: MemoryStore::new(),
             lives: 0,
             running: None,
+            leaving: None,
             past: Vec::new(),
         }
+    }
+
+    pub(super) fn is_byzantine(&self) -> bool {
+        matches!(self.character, Character::Byzantine(_))
     }
 
     pub(super) fn node_address(&self) -> NodeAddress {

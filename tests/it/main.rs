@@ -27,6 +27,8 @@ mod rlpx_corpus;
 mod router;
 #[cfg(feature = "sim")]
 mod sim;
+#[cfg(feature = "cli")]
+mod sim_command;
 #[cfg(feature = "sqlite")]
 mod store;
 mod tidy;

@@ -1,9 +1,9 @@
 //! Networks that grow by exchanging addresses.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use peerage::address::IpPrefix;
 use peerage::peer::Limit;
 use peerage::reactor::drive;
 use peerage::reactor::pex::{Exchange, Exchanger};
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::{MS, SECOND};
 
 /// A node that exchanges addresses, and dials at most `outbound` others.
-fn social(node: &mut Setup<'_>, outbound: usize) -> Result<(), BuildError> {
+pub(super) fn social(node: &mut Setup<'_>, outbound: usize) -> Result<(), BuildError> {
     let builder = node.builder();
     builder.configure(|config| {
         config.peers.max_outbound = Limit::AtMost(outbound);
@@ -24,6 +24,11 @@ fn social(node: &mut Setup<'_>, outbound: usize) -> Result<(), BuildError> {
     let (_, events) = mpsc::channel(1);
     builder.reactor("pex", drive(Exchanger::new(book, Duration::from_secs(20)), channel, updates, events));
     Ok(())
+}
+
+/// The ranges of addresses of an attacker.
+pub(super) fn few_ranges() -> [IpPrefix; 4] {
+    [0, 1, 2, 3].map(|third| IpPrefix::new([99, 1, third, 0].into(), 24).unwrap())
 }
 
 /// `count` nodes that know the first alone, which lets each go after a while to have room for others.
@@ -80,11 +85,9 @@ fn an_attacker_with_many_names_in_few_ranges_does_not_surround_a_node() {
     let mut net = SimNet::new(5, Depth::Plain).unwrap();
     net.set_line(Line::of(30 * MS)).unwrap();
     let honest = net.add_many(20, |node| social(node, 8));
-    let attackers: Vec<Node> = (0..200_u8)
-        .map(|number| {
-            let ip = Some(IpAddr::V4(Ipv4Addr::new(99, 1, number % 4, 10 + number / 4)));
-            net.add_at(Place { ip, ..Place::default() }, |node| social(node, 200)).unwrap()
-        })
+    let attackers: Vec<Node> = Place::within(&few_ranges(), 200)
+        .into_iter()
+        .map(|place| net.add_at(place, |node| social(node, 200)).unwrap())
         .collect();
     let victim = net.add(|node| social(node, 8));
     for node in honest.iter().chain(&attackers) {

@@ -3,9 +3,12 @@
 mod checks;
 mod faults;
 mod growth;
+mod liars;
 mod lives;
 mod relapse;
 mod repeat;
+#[cfg(feature = "scenario")]
+mod scenarios;
 mod villains;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use peerage::message::ChannelSpec;
 use peerage::router::RouterHandle;
-use peerage::sim::{Byzantine, Depth, Line, Misdeed, Node, Place, SimNet, Topology, assert_repeatable};
+use peerage::sim::{Byzantine, Depth, Lie, Line, Misdeed, Node, Place, SimNet, Topology, assert_repeatable};
 
 use super::{DEPTHS, MS, SECOND, Talk, Word};
 
@@ -72,7 +72,8 @@ fn each_does_what_its_name_says() {
 
 #[test]
 fn a_network_with_them_in_it_repeats() {
-    for misdeed in [Misdeed::Garbage, Misdeed::Leave, Misdeed::Flood { bytes: 300 }] {
+    let lying = Misdeed::Lie { what: Lie::Impostors, addresses: 32 };
+    for misdeed in [Misdeed::Garbage, Misdeed::Leave, Misdeed::Flood { bytes: 300 }, lying] {
         for depth in DEPTHS {
             let mut net = SimNet::new(4, depth).unwrap();
             beset(&mut net, misdeed);
