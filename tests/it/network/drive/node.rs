@@ -8,7 +8,7 @@ use peerage::channel::{PeerUpdates, Receiver, Share};
 use peerage::event::{Blame, Event, EventKind, Side};
 use peerage::id::{ConnId, NodeId};
 use peerage::message::Responder;
-use peerage::peer::{BackoffConfig, Limit, PeerUpdate};
+use peerage::peer::{BackoffConfig, BanTarget, Limit, PeerUpdate};
 use peerage::router::{BuildError, RouterConfig};
 use peerage::sim::Setup;
 use tokio::sync::Semaphore;
@@ -88,6 +88,10 @@ pub(crate) fn declare(world: &World, shared: &Shared, setup: &mut Setup<'_>) -> 
     let config = |lane: Lane| world.shapes[lane as usize].config(lane);
     let builder = setup.builder();
     builder.configure(|config| settle(world, config));
+    // A node that is told of somebody whom its store says is banned could not start.
+    for id in shared.lock().numbers.keys() {
+        builder.unban(BanTarget::Peer(*id));
+    }
     let (vote, votes) = builder.channel_with::<Vote>(&config(Lane::Vote))?.split();
     let (bulk, loads) = builder.channel_with::<Bulk>(&config(Lane::Bulk))?.split();
     let (quiz, questions) = builder.channel_with::<Quiz>(&config(Lane::Quiz))?.split();

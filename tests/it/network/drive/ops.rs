@@ -263,9 +263,17 @@ impl Input<'_> {
     fn shape(&mut self) -> Shape {
         let byte = self.byte();
         Shape {
-            outbound: overflow(byte % 5),
-            inbound: overflow(byte / 5 % 5),
-            messages: 1 + usize::from(byte / 25 % 4),
+            outbound: [
+                Overflow::Wait,
+                Overflow::DropOldest,
+                Overflow::DropNewest,
+                Overflow::ReplaceByKey,
+                Overflow::Disconnect,
+            ][usize::from(byte % 5)],
+            // What comes from peers has no keys to replace by.
+            inbound: [Overflow::Wait, Overflow::DropOldest, Overflow::DropNewest, Overflow::Disconnect]
+                [usize::from(byte / 5 % 4)],
+            messages: 1 + usize::from(byte / 20 % 4),
         }
     }
 
@@ -384,15 +392,5 @@ impl Input<'_> {
             253 => Op::Slow { node: from, rate: self.maybe(|input| 100 + 50 * u64::from(input.byte())) },
             _ => Op::Line(self.wire()),
         }
-    }
-}
-
-fn overflow(byte: u8) -> Overflow {
-    match byte {
-        0 => Overflow::Wait,
-        1 => Overflow::DropOldest,
-        2 => Overflow::DropNewest,
-        3 => Overflow::ReplaceByKey,
-        _ => Overflow::Disconnect,
     }
 }

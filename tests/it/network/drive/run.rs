@@ -93,16 +93,16 @@ impl Run {
             Op::Connect { from, to } => self.connect(from, to),
             Op::Disconnect { from, to } => {
                 let to = self.id(to);
-                self.operate(from, async |handle| drop(handle.disconnect(to).await));
+                self.operate(from, async |handle| handle.disconnect(to).await.is_ok());
             }
             Op::Ban { node, peer, length } => {
                 let target = BanTarget::Peer(self.id(peer));
                 // Whom the node keeps a connection to cannot be banned.
-                self.operate(node, async |handle| drop(handle.ban(target, length, "").await));
+                self.operate(node, async |handle| handle.ban(target, length, "").await.is_ok());
             }
             Op::Unban { node, peer } => {
                 let target = BanTarget::Peer(self.id(peer));
-                self.operate(node, async |handle| drop(handle.unban(target).await));
+                self.operate(node, async |handle| handle.unban(target).await.is_ok());
             }
             _ => self.break_or_mend(op),
         }
@@ -215,10 +215,10 @@ impl Run {
     fn connect(&self, from: usize, to: usize) {
         let address = self.net.address(self.nodes[to]);
         // One that is banned, or known already, is none to add.
-        self.operate(from, async |handle| drop(handle.add(address).await));
+        self.operate(from, async |handle| handle.add(address).await.is_ok());
     }
 
-    fn operate(&self, node: usize, act: impl AsyncFnOnce(RouterHandle)) {
+    fn operate(&self, node: usize, act: impl AsyncFnOnce(RouterHandle) -> bool) {
         if let Some(handle) = self.handle(node).cloned() {
             self.net.block_on(act(handle));
         }
