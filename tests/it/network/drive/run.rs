@@ -371,13 +371,20 @@ impl Run {
             To::Local => Some(from),
             To::All => None,
         };
+        let asked = one.and_then(|node| Some((self.handle(from)?.clone(), self.id(node))));
         let asking = async move {
             let began = Instant::now();
             let question = Ask { number };
+            let conn_of = |(handle, peer): &(RouterHandle, NodeId)| conn(handle, peer);
+            let before = asked.as_ref().and_then(conn_of);
             let ended = match cancel {
                 None => quiz.request_any(recipients, question, within).await,
                 Some(id) => quiz.request_any_as(id, recipients, question, within).await,
             };
+            let gone = before.is_some() && asked.as_ref().and_then(conn_of) != before;
+            if gone && matches!(ended, Err(RequestError::TimedOut)) {
+                shared.lock().ledger.blame(|| format!("{number} waited for a peer that was gone"));
+            }
             let ended = ended.map(|(by, told)| (told, shared.lock().numbers.get(&by).copied()));
             judge(&shared, number, (one, within, began.elapsed()), ended);
         };
