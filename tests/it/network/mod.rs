@@ -1,6 +1,7 @@
 //! Whole routers over simulated networks, as the fuzzer drives them.
 
 mod drive;
+mod oracle;
 
 use drive::drive;
 
