@@ -16,6 +16,8 @@ mod corpus;
 mod hostile;
 #[cfg(feature = "cli")]
 mod interop;
+#[cfg(feature = "sim")]
+mod network;
 #[cfg(feature = "model")]
 mod peer_corpus;
 mod peer_states;
