@@ -2,12 +2,11 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::{AbortHandle, Abortable, Aborted};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -104,7 +103,7 @@ pub(super) async fn run(router: Router) -> Report {
     }
 
     shared.stopping.cancelled().await;
-    let began = Instant::now();
+    let (clock, began) = (shared.clock, shared.clock.now());
     shared.events.emit(About::default(), EventKind::ShuttingDown);
     acceptors.close();
     acceptors.wait().await;
@@ -115,7 +114,7 @@ pub(super) async fn run(router: Router) -> Report {
     // The writers keep the drain deadline themselves. After it they have one time for their farewells, and the
     // readers another to see the peer close; whoever takes longer than both is ended.
     let deadline = began + shared.config.drain_timeout + FAREWELL * 3;
-    let mut clean = timeout_at(deadline, shared.connections.wait()).await.is_ok();
+    let mut clean = clock.timeout_at(deadline, shared.connections.wait()).await.is_ok();
     shared.kill.cancel();
     shared.connections.wait().await;
     ending.finish.cancel();
@@ -127,14 +126,13 @@ pub(super) async fn run(router: Router) -> Report {
     shared.updates.close();
     shared.inbounds.iter().for_each(|inbound| inbound.close());
     supervised.close();
-    let deadline = Instant::now() + shared.config.drain_timeout;
     // Those that have not ended say so below.
-    let _ = timeout_at(deadline, supervised.wait()).await;
+    let _ = clock.timeout(shared.config.drain_timeout, supervised.wait()).await;
     ending.stop_reactors.iter().for_each(AbortHandle::abort);
     let (panicked, unfinished) = failures(watched).await;
     clean &= panicked.is_empty() && unfinished.is_empty();
     let dropped = tally.lost.min(queued);
-    let (drained, took) = (queued - dropped, began.elapsed());
+    let (drained, took) = (queued - dropped, clock.now().saturating_duration_since(began));
     Report { connections, queued, drained, dropped, clean, panicked, unfinished, store: tally.store, took }
 }
 
@@ -162,7 +160,7 @@ async fn failures(watched: Vec<(String, JoinHandle<End>)>) -> (Vec<String>, Vec<
 /// Refuses sends, and lets every connection write what it has until the deadline.
 fn drain(shared: &Shared, began: Instant) -> (usize, u64) {
     let links = shared.registry.seal();
-    let until = (began + shared.config.drain_timeout).into_std();
+    let until = began + shared.config.drain_timeout;
     let mut queued = 0;
     for link in links.iter() {
         link.close_after_drain(quitting(), until);

@@ -39,6 +39,7 @@
 
 mod byzantine;
 mod check;
+mod clocks;
 mod cuts;
 mod events;
 mod fabric;

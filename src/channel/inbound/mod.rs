@@ -20,6 +20,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::coop::consume_budget;
 
+use super::clock::Clock;
 use super::config::Limits;
 use super::counters::{ChannelCounters, DropReason};
 use super::link::Link;
@@ -104,6 +105,7 @@ pub(crate) trait Inbound: Send + Sync {
 pub(crate) struct InboundQueue<M: Message> {
     outbound: FlowConfig,
     counters: Arc<ChannelCounters>,
+    clock: Clock,
     flow: FlowConfig,
     quota: Option<Quota>,
     state: Mutex<State<M>>,
@@ -124,7 +126,7 @@ struct State<M: Message> {
 }
 
 impl<M: Message> InboundQueue<M> {
-    pub(crate) fn new(limits: Limits, counters: Arc<ChannelCounters>) -> Self {
+    pub(crate) fn new(limits: Limits, counters: Arc<ChannelCounters>, clock: Clock) -> Self {
         let Limits { outbound, inbound: flow, total, quota } = limits;
         let state = State {
             // A message is a user's type: it is dropped when nothing is locked.
@@ -138,6 +140,7 @@ impl<M: Message> InboundQueue<M> {
         Self {
             outbound,
             counters,
+            clock,
             flow,
             quota,
             state: Mutex::new(state),
@@ -172,7 +175,7 @@ impl<M: Message> InboundQueue<M> {
             state.receiver = waiting.map(|cx| cx.waker().clone());
             return Poll::Pending;
         }
-        let now = tokio::time::Instant::now().into_std();
+        let now = self.clock.now();
         let before = state.queue.len();
         let popped = state.queue.pop(now);
         lost = state.queue.take_lost();

@@ -69,7 +69,7 @@ impl Link {
     /// How long a closing link may still write.
     pub(crate) fn drain_left(&self) -> Option<Duration> {
         let until = self.lock().end.as_ref()?.drain_until?;
-        Some(until.saturating_duration_since(tokio::time::Instant::now().into_std()))
+        Some(until.saturating_duration_since(self.clock.now()))
     }
 
     /// The writer has written its last.

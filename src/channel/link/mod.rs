@@ -21,6 +21,7 @@ use self::flag::Flag;
 use super::Fate;
 use super::answering::Slots;
 use super::asking::Asking;
+use super::clock::Clock;
 use super::counters::{ChannelCounters, DropReason};
 use crate::address::Endpoint;
 use crate::id::{ChannelId, ConnId, Direction, NodeId};
@@ -57,6 +58,8 @@ pub(crate) struct Link {
     pub(crate) conn: ConnId,
     pub(crate) direction: Direction,
     pub(crate) far_end: FarEnd,
+    /// The node's.
+    pub(crate) clock: Clock,
     channels: Box<[LinkChannel]>,
     state: Mutex<State>,
     /// Locked before `state` where both are.
@@ -118,6 +121,7 @@ impl Link {
         conn: ConnId,
         direction: Direction,
         far_end: FarEnd,
+        clock: Clock,
         limits: LinkLimits,
         channels: Box<[LinkChannel]>,
     ) -> Self {
@@ -134,6 +138,7 @@ impl Link {
             conn,
             direction,
             far_end,
+            clock,
             asking: Asking::new(limits.asking, channels.iter().map(|channel| channel.id)),
             answering: Slots::new(limits.answering),
             channels,
@@ -276,7 +281,7 @@ impl Link {
     /// Queues a control packet ahead of all frames; says whether there was room.
     pub(crate) fn push_control(&self, packet: Packet) -> bool {
         let mut state = self.lock();
-        let now = tokio::time::Instant::now().into_std();
+        let now = self.clock.now();
         let pushed = state.queue.push_control(now, packet, 0);
         self.wake_writer(state);
         pushed.is_queued()
@@ -313,7 +318,7 @@ impl Link {
             state.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let now = tokio::time::Instant::now().into_std();
+        let now = self.clock.now();
         self.release(now, &mut state);
         let (before, mut bytes) = (state.queue.len(), 0);
         let drained = match &state.end {
@@ -414,7 +419,7 @@ mod tests {
         };
         let flow = FlowConfig::new(1, 1, 1024, Overflow::Wait).unwrap();
         let channel = LinkChannel { id: NOTE, version: 1, flow, counters: Arc::default(), quota: None };
-        Link::new(ConnId::new(1), Direction::Inbound, far_end, limits, [channel].into())
+        Link::new(ConnId::new(1), Direction::Inbound, far_end, Clock::default(), limits, [channel].into())
     }
 
     #[test]

@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
-use super::config::{GRANULARITY, LinkConfig, PIPE_BYTES};
+use super::config::{GRANULARITY, LinkConfig, LinkConfigError, PIPE_BYTES};
 use super::jitter::Jitter;
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
@@ -123,6 +123,35 @@ impl Line {
     pub(super) fn reset(&mut self) {
         self.reset = true;
         self.bytes = VecDeque::new();
+    }
+
+    /// Lets bytes that have not left yet leave at another rate from now on. One that was about to begins anew.
+    pub(super) fn set_rate(
+        &mut self,
+        now: Instant,
+        bytes_per_second: Option<u64>,
+    ) -> Result<(), LinkConfigError> {
+        self.config = self.config.with_rate(bytes_per_second)?;
+        self.wait = None;
+        let departed = self.departed(now);
+        if let Some(run) = self.runs.back_mut().filter(|run| departed < run.end()) {
+            let rest = Run {
+                first: departed,
+                count: run.end() - departed,
+                start: now,
+                rate: bytes_per_second,
+                ..*run
+            };
+            run.count = departed - run.first;
+            if run.count == 0 {
+                *run = rest;
+            } else {
+                self.runs.push_back(rest);
+            }
+        }
+        // A faster line holds more.
+        self.schedule(now);
+        Ok(())
     }
 
     /// Takes as many of `bytes` as the buffer has room for: how many.
@@ -233,16 +262,17 @@ impl Line {
 
     /// Lets bytes leave that are written, as far as the window is open, the first of them not before `at`.
     fn schedule(&mut self, at: Instant) {
-        let open = self.config.window_bytes() as u64 - (self.scheduled - self.read);
+        // A line that was slowed may hold more than it now takes.
+        let open = (self.config.window_bytes() as u64).saturating_sub(self.scheduled - self.read);
         let count = open.min(self.written - self.scheduled);
         if count == 0 {
             return;
         }
         let at = self.opened.map_or(at, |opened| at.max(opened));
-        match self.runs.back_mut().filter(|run| !run.is_over(at)) {
+        let rate = self.config.bytes_per_second();
+        match self.runs.back_mut().filter(|run| run.rate == rate && !run.is_over(at)) {
             Some(run) => run.count += count,
             None => {
-                let rate = self.config.bytes_per_second();
                 let mut run = Run { first: self.scheduled, count, start: at, rate, late: self.jitter.draw() };
                 if let Some(before) = self.runs.back() {
                     let arrived = before.departure(before.end() - 1) + before.late;
@@ -271,7 +301,7 @@ impl Line {
     }
 
     fn make_room(&mut self, now: Instant, count: u64) {
-        if self.scheduled - self.read == self.config.window_bytes() as u64 {
+        if self.scheduled - self.read >= self.config.window_bytes() as u64 {
             self.opened = Some(now);
         }
         self.read += count;

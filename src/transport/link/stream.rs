@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Join, ReadBuf, join};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::timetable::{Due, Half, Timetable};
-use super::{Line, LinkConfig, Turn};
+use super::{Line, LinkConfig, LinkConfigError, Turn};
 
 /// Makes the two ends of a link, and what cuts it. The first line leads from the first end to the second, the other one
 /// back; `seed` fixes their jitter.
@@ -61,7 +61,7 @@ pub struct LinkWriter {
     alarm: Alarm,
 }
 
-/// Cuts a link, heals it, breaks it. Does nothing to one whose ends are gone.
+/// Cuts a link, heals it, slows it, breaks it. Does nothing to one whose ends are gone.
 #[derive(Clone)]
 pub struct LinkHandle {
     there: Weak<Shared>,
@@ -112,6 +112,18 @@ impl LinkHandle {
         data.change(|line| if cut { line.hold(Instant::now()) } else { line.release() });
         // That nobody reads at the second end would be told on the way that is cut.
         news.change(|line| line.set_deaf(cut));
+    }
+
+    /// Lets bytes leave at another rate from now on, on the way from the first end to the second (`forth`) or the other;
+    /// `None` is no limit. What has left is on its way as before.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkConfigError`] if no link can have that rate; nothing changed then.
+    pub fn set_rate(&self, forth: bool, bytes_per_second: Option<u64>) -> Result<(), LinkConfigError> {
+        let line = if forth { &self.there } else { &self.back };
+        let Some(line) = line.upgrade() else { return Ok(()) };
+        line.change(|line| line.set_rate(Instant::now(), bytes_per_second))
     }
 
     /// Breaks the link for both ends at once, as a reset from between them does. What is on its way is lost.
@@ -279,12 +291,13 @@ impl Shared {
     }
 
     /// Changes the line from outside: both ends look again.
-    fn change(&self, change: impl FnOnce(&mut Line)) {
+    fn change<T>(&self, change: impl FnOnce(&mut Line) -> T) -> T {
         let mut ends = self.lock();
-        change(&mut ends.line);
+        let answer = change(&mut ends.line);
         let waiting = [ends.writer.take(), ends.reader.take()];
         drop(ends);
         waiting.into_iter().flatten().for_each(|waiting| waiting.waker.wake());
+        answer
     }
 
     fn lock(&self) -> MutexGuard<'_, Ends> {
