@@ -1,6 +1,7 @@
 //! Whole routers over simulated networks, as the fuzzer drives them.
 
 mod drive;
+mod oracle;
 
 use drive::drive;
 
@@ -11,7 +12,3 @@ use crate::corpus::replay;
 fn the_corpus_of_network_passes() {
     replay("network", drive);
 }
-pub(crate) fn drive_it(b: &[u8]) {
-    drive(b)
-pub(crate) fn decode_it(b: &[u8]) -> impl std::fmt::Debug {
-    drive::ops::decode(b)

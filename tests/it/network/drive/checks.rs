@@ -257,7 +257,7 @@ fn lost_alone(channel: &ChannelStatus) -> u64 {
 fn check_life(life: Life, handle: &RouterHandle, tallies: [Tally; Lane::ALL.len()]) {
     let channels = handle.channels();
     for ((lane, channel), tally) in Lane::ALL.into_iter().zip(&channels).zip(tallies) {
-        let what = format!("{life:?} on {lane:?}: {channel:?}, {tally:?}");
+        let what = || format!("{life:?} on {lane:?}: {channel:?}, {tally:?}");
         let of = |reason| {
             channel.dropped.iter().find(|(found, _)| *found == reason).map_or(0, |(_, count)| *count)
         };
@@ -268,22 +268,26 @@ fn check_life(life: Life, handle: &RouterHandle, tallies: [Tally; Lane::ALL.len(
         let unsent =
             [OutboundEvicted, Replaced, Stale, Cancelled, Disconnected, Shutdown].map(of).iter().sum::<u64>();
         let impossible = [Malformed, OverQuota, UnaskedAnswer].map(of);
-        assert_eq!(impossible, [0; 3], "{what}");
+        assert_eq!(impossible, [0; 3], "{}", what());
         if lane == Lane::Quiz {
             // Questions and answers are counted as well, and local questions among what was dropped.
             continue;
         }
         let local = tally.queued_locally;
-        assert_eq!((channel.accepted, channel.local), (tally.queued, local), "accepted; {what}");
-        assert_eq!(channel.refused, tally.refused, "refused; {what}");
+        assert_eq!((channel.accepted, channel.local), (tally.queued, local), "accepted; {}", what());
+        assert_eq!(channel.refused, tally.refused, "refused; {}", what());
         let replaced = tally.replaced;
-        assert_eq!(of(Replaced), replaced, "replaced; {what}");
+        assert_eq!(of(Replaced), replaced, "replaced; {}", what());
         let evicted = of(OutboundEvicted);
-        assert!(evicted == tally.evicted || (tally.waited > 0 && evicted > tally.evicted), "evicted; {what}");
-        assert_eq!(channel.accepted, channel.sent + unsent, "sent; {what}");
+        assert!(
+            evicted == tally.evicted || (tally.waited > 0 && evicted > tally.evicted),
+            "evicted; {}",
+            what()
+        );
+        assert_eq!(channel.accepted, channel.sent + unsent, "sent; {}", what());
         let read = tally.read + of(InboundEvicted);
         let exact = of(NoReceiver) == 0;
-        assert!(channel.received == read || (!exact && channel.received >= read), "received; {what}");
-        assert!(of(InboundEvicted) >= tally.evicted_locally, "evicted; {what}");
+        assert!(channel.received == read || (!exact && channel.received >= read), "received; {}", what());
+        assert!(of(InboundEvicted) >= tally.evicted_locally, "evicted; {}", what());
     }
 }

@@ -42,7 +42,7 @@ pub(crate) fn drive(bytes: &[u8]) {
     let mut run = run::Run::new(world);
     for (at, op) in ops.iter().enumerate() {
         run.step(op);
-        run.check(&format_args!("after operation {at}, {op:?}"));
+        run.check_after(op, &format_args!("after operation {at}, {op:?}"));
     }
     run.finish();
 }
