@@ -362,13 +362,12 @@ impl Run {
     }
 
     fn cancel(&self, node: usize, name: usize) {
-        let Mouth { names, vote, bulk, quiz } = self.mouth(node);
+        let Mouth { names, vote, bulk, .. } = self.mouth(node);
         // A name is the node's: any of its channels takes back what went on all of them, but for local messages.
         let taken_back = self.net.block_on(async { [vote.cancel(names[name]), bulk.cancel(names[name])] });
         if taken_back[1] > 0 {
             self.shared.lock().ledger.blame(|| format!("taken back from {node} twice: {taken_back:?}"));
         }
-        drop(quiz);
     }
 }
 
