@@ -134,6 +134,20 @@ impl RouterHandle {
         links.iter().map(status).collect()
     }
 
+    /// Tells each peer that is up, by identity, who dialled, and how many messages wait to be written to it. Costs less
+    /// than [`Self::peers`].
+    #[cfg(feature = "scenario")]
+    pub(crate) fn for_each_peer(&self, mut tell: impl FnMut(NodeId, Direction, usize)) {
+        let links = self.shared.registry.all();
+        links.iter().for_each(|link| tell(link.peer(), link.direction, link.depth().0));
+    }
+
+    /// How many messages wait for the receivers of all channels.
+    #[cfg(feature = "scenario")]
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.inbounds.iter().map(|inbound| inbound.depth().0).sum()
+    }
+
     /// The channels, in the order of their declaration.
     #[must_use]
     pub fn channels(&self) -> Vec<ChannelStatus> {

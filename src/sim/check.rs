@@ -16,7 +16,10 @@ use crate::router::{ChannelStatus, RouterHandle};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Flow {
-    /// Written to connections.
+    /// Queued for peers when they were sent.
+    pub accepted: u64,
+    /// Written to connections. What is just being written is not among these, nor what broke meanwhile: a peer may have read
+    /// part of that all the same.
     pub sent: u64,
     /// Queued for receivers, and answers taken to whoever asked. Not those that a node sent to itself.
     pub received: u64,
@@ -34,14 +37,28 @@ impl Flow {
         self.dropped.iter().filter(|(reason, _)| on_arrival(**reason)).map(|(_, count)| count).sum()
     }
 
-    /// Sent, and not arrived: on the way, or lost with a connection. `None` if more arrived than was sent, which no fault
-    /// of a network explains.
+    /// Sent, and not arrived: on the way, or lost with a connection. `None` if more arrived than is counted as
+    /// [sent](Self::sent).
     #[must_use]
     pub fn lost(&self) -> Option<u64> {
         self.sent.checked_sub(self.received + self.dropped_on_arrival())
     }
 
+    /// What may have left, written to its end or not. That more arrives than this is explained by no fault of a network.
+    fn left_at_most(&self) -> u64 {
+        let unsent = [DropReason::OutboundEvicted, DropReason::Replaced];
+        let unsent = unsent.iter().filter_map(|reason| self.dropped.get(reason)).sum();
+        self.accepted.saturating_sub(unsent)
+    }
+
+    /// What arrived for certain: what was queued when its receiver went had been received, and is counted once more.
+    fn arrived_at_least(&self) -> u64 {
+        let gone = self.dropped.get(&DropReason::NoReceiver).copied().unwrap_or_default();
+        self.received + self.dropped_on_arrival() - gone
+    }
+
     fn add(&mut self, channel: ChannelStatus) {
+        self.accepted += channel.accepted;
         self.sent += channel.sent;
         self.received += channel.received - channel.local;
         self.queued += channel.waiting as u64;
@@ -70,7 +87,7 @@ pub enum Violation {
     },
     /// More messages arrived than were sent.
     Invented {
-        /// How many were sent.
+        /// How many may have been sent.
         sent: u64,
         /// How many arrived.
         arrived: u64,
@@ -79,6 +96,56 @@ pub enum Violation {
     Parted {
         /// How many.
         networks: usize,
+    },
+    /// Pairs of nodes that were connected before something was done to the network are not so again.
+    PairsLost {
+        /// How many.
+        missing: usize,
+        /// The first of them.
+        first: (Node, Node),
+    },
+    /// A node has fewer peers than were promised.
+    FewPeers {
+        /// The node.
+        node: Node,
+        /// How many it has of those that count.
+        found: usize,
+        /// How many it should have.
+        wanted: usize,
+    },
+    /// All outgoing connections that a node may have lead to those that want to surround it.
+    Surrounded {
+        /// The node.
+        node: Node,
+        /// How many connections these are.
+        held: usize,
+    },
+    /// Fewer messages arrived from one group of nodes at another than were promised.
+    Undelivered {
+        /// The group that sent them.
+        from: String,
+        /// The group that they were for.
+        to: String,
+        /// How many were to be sent.
+        said: u64,
+        /// How many arrived.
+        heard: u64,
+    },
+    /// Messages were longer on their way than was promised.
+    Late {
+        /// What ninety-nine of a hundred did not exceed.
+        p99: Duration,
+        /// What they should not have exceeded.
+        most: Duration,
+    },
+    /// More messages wait in the queues of a node than was promised.
+    Queued {
+        /// The node.
+        node: Node,
+        /// How many.
+        found: u64,
+        /// How many it should be at most.
+        most: u64,
     },
 }
 
@@ -93,6 +160,24 @@ impl fmt::Display for Violation {
             Self::Parted { networks } => {
                 write!(f, "the nodes are {networks} networks that do not reach each other")
             }
+            Self::PairsLost { missing, first: (a, b) } => {
+                write!(f, "of the pairs that were connected {missing} are not so again, {a} and {b} first")
+            }
+            Self::FewPeers { node, found, wanted } => {
+                write!(f, "{node} has {found} peers that count, not {wanted} or more")
+            }
+            Self::Surrounded { node, held } => {
+                write!(f, "all {held} outgoing connections of {node} lead to those that surround it")
+            }
+            Self::Undelivered { from, to, said, heard } => {
+                write!(f, "of {said} messages from `{from}` to `{to}` {heard} arrived")
+            }
+            Self::Late { p99, most } => {
+                write!(f, "one of a hundred messages was {p99:?} on its way or longer, not {most:?} at most")
+            }
+            Self::Queued { node, found, most } => {
+                write!(f, "{found} messages wait in the queues of {node}, not {most} at most")
+            }
         }
     }
 }
@@ -101,12 +186,17 @@ impl SimNet {
     /// What became of all messages.
     #[must_use]
     pub fn flow(&self) -> Flow {
-        let mut flow = Flow::default();
+        let mut flow = self.counted();
         for handle in self.handles() {
-            handle.channels().into_iter().for_each(|channel| flow.add(channel));
             flow.queued += handle.peers().iter().map(|peer| peer.queued_messages as u64).sum::<u64>();
         }
-        for handle in self.past_handles() {
+        flow
+    }
+
+    /// As [`Self::flow`], but for the messages that wait to be written.
+    pub(super) fn counted(&self) -> Flow {
+        let mut flow = Flow::default();
+        for handle in self.handles().chain(self.past_handles()) {
             handle.channels().into_iter().for_each(|channel| flow.add(channel));
         }
         flow
@@ -116,6 +206,11 @@ impl SimNet {
     /// and, if all are proper, hear nothing that was not said.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
+        self.violations_of(&self.counted())
+    }
+
+    /// As [`Self::violations`], of a network in which that became of all messages.
+    pub(super) fn violations_of(&self, flow: &Flow) -> Vec<Violation> {
         let mut found = Vec::new();
         for node in self.running() {
             if self.has_ended(node) {
@@ -124,11 +219,10 @@ impl SimNet {
             }
             found.extend(self.over_limits(node));
         }
-        let flow = self.flow();
+        let (sent, arrived) = (flow.left_at_most(), flow.arrived_at_least());
         // What byzantine nodes say is not counted where it is said.
-        if !self.has_byzantine() && flow.lost().is_none() {
-            let arrived = flow.received + flow.dropped_on_arrival();
-            found.push(Violation::Invented { sent: flow.sent, arrived });
+        if !self.has_byzantine() && arrived > sent {
+            found.push(Violation::Invented { sent, arrived });
         }
         found
     }
@@ -214,6 +308,24 @@ mod tests {
         assert_eq!((flow.dropped_on_arrival(), flow.lost()), (2, Some(2)));
         flow.received = 9;
         assert_eq!(flow.lost(), None);
+    }
+
+    #[test]
+    fn what_was_pushed_out_of_a_queue_has_not_left() {
+        let mut flow = Flow { accepted: 10, ..Flow::default() };
+        flow.dropped.extend([
+            (DropReason::OutboundEvicted, 2),
+            (DropReason::Replaced, 1),
+            (DropReason::Disconnected, 5),
+        ]);
+        assert_eq!(flow.left_at_most(), 7, "what went with its connection may have left before");
+    }
+
+    #[test]
+    fn what_was_received_has_arrived_once_though_its_receiver_goes() {
+        let mut flow = Flow { received: 7, ..Flow::default() };
+        flow.dropped.extend([(DropReason::NoReceiver, 3), (DropReason::InboundFull, 1)]);
+        assert_eq!(flow.arrived_at_least(), 8);
     }
 
     #[test]

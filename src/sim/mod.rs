@@ -36,6 +36,13 @@
 //!
 //! [`assert_repeatable`] runs a scenario several times and finds the first thing that differs. A reactor repeats if it takes time from tokio's clock and draws from [`Setup::seed`] alone, has no tasks on other
 //! threads, and iterates over nothing whose order is random.
+//!
+//! # Fuzzing
+//!
+//! The fuzz target `network` makes of bytes a network of two to four nodes with queues of a few messages, and what is done to
+//! it: messages, questions, cuts, resets, crashes, bans, receivers that do not read. All messages are numbered, and what is read is
+//! held against what was sent; in the end the faults cease, and the network must recover. What is asked of it is in
+//! `tests/it/network/drive/mod.rs`; `cargo test` replays the corpus, and `fuzz/explore.sh network 600` looks for more.
 
 mod byzantine;
 mod check;
@@ -50,6 +57,8 @@ mod net;
 mod node;
 mod outcome;
 mod repeat;
+#[cfg(feature = "scenario")]
+mod scenario;
 mod script;
 mod search;
 mod seed;
@@ -66,6 +75,8 @@ pub use net::{SimError, SimNet};
 pub use node::{Node, Place, Setup};
 pub use outcome::{Outcome, Picture, Sample, Spread};
 pub use repeat::{Parting, assert_repeatable, check_repeatable};
+#[cfg(feature = "scenario")]
+pub use scenario::{Scenario, ScenarioError};
 pub use script::{Act, Script};
 pub use search::{Relapse, find_relapse};
 pub use topology::Topology;

@@ -230,6 +230,7 @@ impl SimNet {
     ///
     /// [`SimError::Build`] if it cannot be built as declared.
     pub fn start(&mut self, node: Node) -> Result<(), SimError> {
+        self.end_leaving(node);
         let Some(host) = self.hosts.get(node.number()).filter(|host| host.running.is_none()) else {
             return Ok(());
         };
@@ -326,6 +327,34 @@ impl SimNet {
         }
     }
 
+    /// Begins to shut a node down in order: it ends while time passes, within its drain timeout. It does not count as running
+    /// from now on. A byzantine one is killed. Says whether it ran.
+    pub(super) fn begin_shut_down(&mut self, node: Node) -> bool {
+        if self.handle(node).is_none() {
+            return self.kill(node);
+        }
+        self.note(Some(node), "shut_down", (0, 0));
+        self.end_leaving(node);
+        if let Some(host) = self.hosts.get_mut(node.number())
+            && let Some(Running::Proper { handle, task, .. }) = host.running.take()
+        {
+            handle.shutdown();
+            host.past.push(handle);
+            host.leaving = Some(task);
+        }
+        true
+    }
+
+    /// Ends a node that is shutting down, if it has not ended yet.
+    fn end_leaving(&mut self, node: Node) {
+        let leaving = self.hosts.get_mut(node.number()).and_then(|host| host.leaving.take());
+        if let Some(task) = leaving {
+            task.abort();
+            // It panicked, has ended, or was cancelled just now.
+            let _ = self.runtime.block_on(task);
+        }
+    }
+
     /// Shuts a node down in order, and runs the network until it has ended. `None` if it did not run, panicked, or is
     /// byzantine: such a one is killed.
     pub fn shut_down(&mut self, node: Node) -> Option<Report> {
@@ -415,6 +444,12 @@ impl SimNet {
     /// The handles of lives that are over.
     pub(super) fn past_handles(&self) -> impl Iterator<Item = &RouterHandle> {
         self.hosts.iter().flat_map(|host| &host.past)
+    }
+
+    /// Whether a node is up, byzantine ones as well.
+    #[cfg(feature = "scenario")]
+    pub(super) fn is_up(&self, node: Node) -> bool {
+        self.hosts.get(node.number()).is_some_and(|host| host.running.is_some())
     }
 
     /// Whether a node has ended by itself.

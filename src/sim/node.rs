@@ -146,6 +146,8 @@ pub(super) struct Host {
     pub(super) store: MemoryStore,
     pub(super) lives: u32,
     pub(super) running: Option<Running>,
+    /// Its last life, while it ends in order.
+    pub(super) leaving: Option<JoinHandle<Report>>,
     /// Handles of the lives that are over, for what they counted.
     pub(super) past: Vec<RouterHandle>,
 }
@@ -187,6 +189,7 @@ impl Host {
             store: MemoryStore::new(),
             lives: 0,
             running: None,
+            leaving: None,
             past: Vec::new(),
         }
     }

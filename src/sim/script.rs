@@ -19,7 +19,7 @@ pub enum Act {
     Start(Node),
     /// Ends a node as a crash would.
     Kill(Node),
-    /// Shuts a node down in order.
+    /// Shuts a node down in order. What comes next in a script does not wait for it.
     ShutDown(Node),
     /// Takes a node off the network without a word.
     PowerOff(Node),
@@ -115,10 +115,10 @@ impl Script {
         &self.steps
     }
 
-    /// Without the steps of that range.
-    pub(super) fn without(&self, range: std::ops::Range<usize>) -> Self {
-        let mut steps = self.steps.clone();
-        steps.drain(range);
+    /// The acts of all units, by time; those of one time in the order of their units.
+    pub(super) fn of(units: &[Vec<(Duration, Act)>]) -> Self {
+        let mut steps = units.concat();
+        steps.sort_by_key(|(at, _)| *at);
         Self { steps }
     }
 
@@ -220,7 +220,7 @@ impl SimNet {
             Act::Drift(node, ppm) => return self.drift(*node, *ppm),
             Act::TurnClock(node, seconds) => self.turn_clock(*node, *seconds),
             Act::Kill(node) => drop(self.kill(*node)),
-            Act::ShutDown(node) => drop(self.shut_down(*node)),
+            Act::ShutDown(node) => drop(self.begin_shut_down(*node)),
             Act::PowerOff(node) => drop(self.power_off(*node)),
             Act::WipeStore(node) => self.wipe_store(*node),
             Act::Cut(from, to) => self.cut(*from, *to),
@@ -252,7 +252,10 @@ mod tests {
             .at(SECOND, Act::Start(Node(1)));
         let words = "     1.000 s  kill node 1\n     1.000 s  start node 1\n     2.000 s  heal all\n";
         assert_eq!(script.to_string(), words);
-        assert_eq!(script.without(0..2).steps(), [(2 * SECOND, Act::HealAll)]);
+        let again: Vec<_> = script.steps().iter().rev().map(|step| vec![step.clone()]).collect();
+        let order = [Act::Start(Node(1)), Act::Kill(Node(1)), Act::HealAll];
+        let steps = Script::of(&again);
+        assert_eq!(steps.steps().iter().map(|(_, act)| act.clone()).collect::<Vec<_>>(), order);
     }
 
     #[test]

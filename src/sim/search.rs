@@ -49,22 +49,37 @@ pub fn find_relapse(
     within: Duration,
 ) -> Result<Option<Box<Relapse>>, SimError> {
     let Some((seed, violations)) = try_out(&make, script, within)? else { return Ok(None) };
-    let mut relapse = Relapse { seed, script: script.clone(), violations, drawn: script.steps().len() };
-    // Leaves out halves, then quarters, and at last single acts.
-    let mut size = relapse.script.steps().len().div_ceil(2);
+    let fails = |shorter: &Script| Ok(try_out(&make, shorter, within)?.map(|(_, violations)| violations));
+    let steps = script.steps().iter().map(|step| vec![step.clone()]).collect();
+    let (kept, violations) = leave_out(steps, violations, fails)?;
+    Ok(Some(Box::new(Relapse { seed, script: kept, violations, drawn: script.steps().len() })))
+}
+
+/// Some acts with their times: what is left out together.
+pub(super) type Unit = Vec<(Duration, Act)>;
+
+/// Leaves out what is not needed for a script to fail, of the units that it is made of, and answers what is left. `found` is
+/// what the whole script does; `fails` runs a shorter one and answers the same, or `None` if it does not fail.
+pub(super) fn leave_out<T>(
+    mut units: Vec<Unit>,
+    mut found: T,
+    mut fails: impl FnMut(&Script) -> Result<Option<T>, SimError>,
+) -> Result<(Script, T), SimError> {
+    // Halves, then quarters, and at last single ones.
+    let mut size = units.len().div_ceil(2);
     while size > 0 {
         let mut at = 0;
-        while at < relapse.script.steps().len() {
-            let end = (at + size).min(relapse.script.steps().len());
-            let shorter = relapse.script.without(at..end);
-            match try_out(&make, &shorter, within)? {
-                Some((_, violations)) => (relapse.script, relapse.violations) = (shorter, violations),
+        while at < units.len() {
+            let end = (at + size).min(units.len());
+            let shorter = [&units[..at], &units[end..]].concat();
+            match fails(&Script::of(&shorter))? {
+                Some(still) => (units, found) = (shorter, still),
                 None => at = end,
             }
         }
         size = if size == 1 { 0 } else { size.div_ceil(2) };
     }
-    Ok(Some(Box::new(relapse)))
+    Ok((Script::of(&units), found))
 }
 
 /// What does not hold after a script, and the seed; `None` if all holds.

@@ -53,6 +53,18 @@ impl Topology {
         };
         once(edges)
     }
+
+    /// How many ties lead from one of `count` nodes at most.
+    #[cfg(feature = "scenario")]
+    pub(super) fn most_dialled(self, count: usize) -> usize {
+        let rings = |degree: usize| (degree / 2).max(1);
+        match self {
+            Self::Line | Self::Ring | Self::Star => 1,
+            Self::Full => count.saturating_sub(1),
+            Self::Regular { degree } => rings(degree),
+            Self::Clusters { degree, bridges, .. } => rings(degree) + bridges,
+        }
+    }
 }
 
 fn pairs(nodes: &[usize]) -> impl Iterator<Item = (usize, usize)> {

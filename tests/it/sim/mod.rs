@@ -8,6 +8,8 @@ mod liars;
 mod lives;
 mod relapse;
 mod repeat;
+#[cfg(feature = "scenario")]
+mod scenarios;
 mod villains;
 
 use std::collections::BTreeMap;

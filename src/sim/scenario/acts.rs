@@ -1,0 +1,203 @@
+//! What a scenario does to its network at stated times.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::error::Fault;
+use super::lines::read_line;
+use super::names::Census;
+use super::section::{At, Kind, Section, Value, of_kind, wrong_kind};
+use crate::sim::node::Node;
+use crate::sim::script::{Act, Script};
+use crate::transport::link::LinkConfig;
+
+/// Most acts that one table of a scenario may stand for.
+const MAX_ACTS: usize = 10_000;
+
+/// An act that is done to each of several nodes.
+type OfNode = fn(Node) -> Act;
+
+/// An act that is done to each of several pairs.
+type OfPair = fn(Node, Node) -> Act;
+
+#[derive(Clone, Copy)]
+enum What {
+    Nodes(OfNode),
+    Pairs(OfPair),
+    Partition,
+    Heal,
+    HealAll,
+    Slow,
+    Line,
+    RollingRestart,
+}
+
+const NODES: &[&str] = &["at", "what", "nodes"];
+const PAIRS: &[&str] = &["at", "what", "from", "to"];
+
+const KINDS: &[Kind<What>] = &[
+    ("start", What::Nodes(Act::Start), NODES),
+    ("kill", What::Nodes(Act::Kill), NODES),
+    ("shut_down", What::Nodes(Act::ShutDown), NODES),
+    ("power_off", What::Nodes(Act::PowerOff), NODES),
+    ("power_on", What::Nodes(Act::PowerOn), NODES),
+    ("wipe_store", What::Nodes(Act::WipeStore), NODES),
+    ("cut", What::Pairs(Act::Cut), PAIRS),
+    ("mend", What::Pairs(Act::Mend), PAIRS),
+    ("reset", What::Pairs(Act::Reset), PAIRS),
+    ("partition", What::Partition, &["at", "what", "name", "parts"]),
+    ("heal", What::Heal, &["at", "what", "name"]),
+    ("heal_all", What::HealAll, &["at", "what"]),
+    ("slow", What::Slow, &["at", "what", "nodes", "rate"]),
+    ("line", What::Line, &["at", "what", "latency", "spread", "jitter", "rate", "buffer"]),
+    ("rolling_restart", What::RollingRestart, &["at", "what", "nodes", "every", "down_for", "how"]),
+];
+
+/// How a node goes, and how it comes back.
+pub(super) type GoingAndComing = (OfNode, OfNode);
+
+/// The ways in which a node goes and comes back.
+pub(super) const GOINGS: &[(&str, GoingAndComing)] = &[
+    ("kill", (Act::Kill, Act::Start)),
+    ("shut_down", (Act::ShutDown, Act::Start)),
+    ("power_off", (Act::PowerOff, Act::PowerOn)),
+];
+
+/// Reads all acts of a scenario.
+pub(super) fn read_acts(
+    tables: &[At<&DeTable<'_>>],
+    census: &Census,
+    duration: Duration,
+) -> Result<Script, Fault> {
+    let mut reader =
+        Reader { census, duration, script: Script::new(), parted: BTreeSet::new(), heals: Vec::new() };
+    for table in tables {
+        reader.read(*table)?;
+    }
+    let unknown = reader.heals.iter().find(|heal| !reader.parted.contains(&heal.value));
+    match unknown {
+        Some(heal) => Err(heal.fault(format!("there is no partition `{}`", heal.value))),
+        None => Ok(reader.script),
+    }
+}
+
+struct Reader<'a> {
+    census: &'a Census,
+    duration: Duration,
+    script: Script,
+    /// The names of partitions.
+    parted: BTreeSet<String>,
+    heals: Vec<At<String>>,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, table: At<&DeTable<'_>>) -> Result<(), Fault> {
+        let (what, section) = of_kind("an act", table, KINDS)?;
+        let at = section.must("at", section.time("at", Duration::ZERO..=self.duration)?)?.value;
+        let acts = match what {
+            What::Nodes(act) => self.nodes(&section)?.into_iter().map(act).collect(),
+            What::Pairs(act) => self.pairs(&section)?.into_iter().map(|(from, to)| act(from, to)).collect(),
+            What::Partition => vec![self.partition(&section)?],
+            What::Heal => {
+                let name = section.must("name", section.text("name")?)?;
+                self.heals.push(At { value: name.value.to_owned(), at: name.at });
+                vec![Act::Heal(name.value.to_owned())]
+            }
+            What::HealAll => vec![Act::HealAll],
+            What::Slow => {
+                let rate = section.whole("rate", 1..=LinkConfig::MAX_BYTES_PER_SECOND)?;
+                let slow = |node| Act::Slow(node, rate.map(|rate| rate.value));
+                self.nodes(&section)?.into_iter().map(slow).collect()
+            }
+            What::Line => vec![Act::Line(read_line(&section)?)],
+            What::RollingRestart => return self.rolling_restart(&section, at),
+        };
+        self.put(acts.into_iter().map(|act| (at, act)));
+        Ok(())
+    }
+
+    fn put(&mut self, acts: impl IntoIterator<Item = (Duration, Act)>) {
+        for (at, act) in acts {
+            self.script = std::mem::take(&mut self.script).at(at, act);
+        }
+    }
+
+    fn nodes(&self, section: &Section<'_>) -> Result<Vec<Node>, Fault> {
+        let nodes = section.must("nodes", section.value("nodes"))?;
+        some_of(self.census, "nodes", nodes)
+    }
+
+    /// Each of some nodes with each of others.
+    fn pairs(&self, section: &Section<'_>) -> Result<Vec<(Node, Node)>, Fault> {
+        let from = section.must("from", section.value("from"))?;
+        let to = section.must("to", section.value("to"))?;
+        let (from, others) = (some_of(self.census, "from", from)?, some_of(self.census, "to", to)?);
+        let pairs: Vec<(Node, Node)> = from
+            .iter()
+            .flat_map(|from| others.iter().filter(move |to| from != *to).map(move |to| (*from, *to)))
+            .take(MAX_ACTS + 1)
+            .collect();
+        match pairs.len() {
+            0 => Err(Fault::new(to.span().start, "`to` names the same node as `from`")),
+            1..=MAX_ACTS => Ok(pairs),
+            _ => Err(Fault::new(
+                to.span().start,
+                format!("these are more than {MAX_ACTS} ways; use a partition"),
+            )),
+        }
+    }
+
+    fn partition(&mut self, section: &Section<'_>) -> Result<Act, Fault> {
+        let name = section.must("name", section.text("name")?)?.value.to_owned();
+        let value = section.must("parts", section.value("parts"))?;
+        let DeValue::Array(lists) = value.get_ref() else {
+            return Err(wrong_kind("parts", value, "a list of lists of nodes"));
+        };
+        let (mut parts, mut seen) = (Vec::new(), BTreeSet::new());
+        for list in lists {
+            let part = some_of(self.census, "parts", list)?;
+            if let Some(twice) = part.iter().find(|node| !seen.insert(**node)) {
+                return Err(Fault::new(list.span().start, format!("{twice} is in two parts")));
+            }
+            parts.push(part);
+        }
+        if parts.len() < 2 {
+            return Err(Fault::new(value.span().start, "a partition has two parts or more"));
+        }
+        self.parted.insert(name.clone());
+        Ok(Act::Partition(name, parts))
+    }
+
+    fn rolling_restart(&mut self, section: &Section<'_>, begins: Duration) -> Result<(), Fault> {
+        let times = Duration::from_millis(1)..=self.duration;
+        let every = section.must("every", section.time("every", times.clone())?)?;
+        let down_for = section.must("down_for", section.time("down_for", times)?)?.value;
+        let how = section.one_of("how", GOINGS)?;
+        let (go, come) = how.unwrap_or((Act::ShutDown, Act::Start));
+        let nodes = self.nodes(section)?;
+        let last = u32::try_from(nodes.len() - 1).unwrap_or(u32::MAX);
+        if begins + every.value * last + down_for > self.duration {
+            return Err(every.fault("with this the last node comes back after the run has ended"));
+        }
+        let mut goes = begins;
+        for node in nodes {
+            self.put([(goes, go(node)), (goes + down_for, come(node))]);
+            goes += every.value;
+        }
+        Ok(())
+    }
+}
+
+/// The nodes that a value names: one name, or a list of them, and at least one node.
+fn some_of(census: &Census, key: &str, value: Value<'_>) -> Result<Vec<Node>, Fault> {
+    let list: Vec<Value<'_>> = match value.get_ref() {
+        DeValue::Array(values) => values.iter().collect(),
+        _ => vec![value],
+    };
+    if list.is_empty() {
+        return Err(Fault::new(value.span().start, format!("`{key}` names nobody")));
+    }
+    census.all_of(key, &list)
+}
