@@ -7,7 +7,7 @@ use super::node::Node;
 use crate::peer::WallTime;
 
 /// By how many millionths a clock may be fast or slow.
-const MOST_PPM: u32 = 500_000;
+pub(super) const MOST_PPM: u32 = 500_000;
 
 /// What the wall's clock says when a network begins.
 const BEGAN: WallTime = WallTime::from_unix_ms(1_767_225_600_000);

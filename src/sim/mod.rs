@@ -32,6 +32,20 @@
 //! # Ok::<(), peerage::sim::SimError>(())
 //! ```
 //!
+//! # What can be done to it
+//!
+//! | to | what |
+//! |---|---|
+//! | lines | latency, spread, jitter and rate: [`Line`], [`SimNet::set_line`], also by region and by pair |
+//! | connections | broken: [`SimNet::reset`]; neither broken nor closed, but nothing arrives: [`SimNet::stall`] |
+//! | ways | nothing arrives in one direction, or between parts, until it is mended: [`SimNet::cut`], [`SimNet::partition`] |
+//! | attempts to connect | late, so that they overtake each other, and doubled: [`Opening`] |
+//! | nodes | killed, shut down, without power, without their stores, slow: [`SimNet::kill`] and what follows it, [`SimNet::slow`] |
+//! | clocks | fast or slow: [`SimNet::drift`]; set forward or back: [`SimNet::turn_clock`] |
+//! | everybody | peers that break the rules: [`Misdeed`], [`SimNet::add_byzantine`] |
+//!
+//! [`Act`] is each of these as a value, and a [`Script`] does them at their times.
+//!
 //! # What makes a run repeat
 //!
 //! [`assert_repeatable`] runs a scenario several times and finds the first thing that differs. A reactor repeats if it takes time from tokio's clock and draws from [`Setup::seed`] alone, has no tasks on other

@@ -9,12 +9,16 @@ use super::error::Fault;
 use super::lines::read_line;
 use super::names::Census;
 use super::section::{At, Kind, Section, Value, of_kind, wrong_kind};
+use crate::sim::clocks::MOST_PPM;
 use crate::sim::node::Node;
 use crate::sim::script::{Act, Script};
 use crate::transport::link::LinkConfig;
 
 /// Most acts that one table of a scenario may stand for.
 const MAX_ACTS: usize = 10_000;
+
+/// A clock is turned by a hundred years at most.
+const MAX_TURN_SECONDS: i64 = 100 * 365 * 86_400;
 
 /// An act that is done to each of several nodes.
 type OfNode = fn(Node) -> Act;
@@ -30,6 +34,8 @@ enum What {
     Heal,
     HealAll,
     Slow,
+    Drift,
+    TurnClock,
     Line,
     RollingRestart,
 }
@@ -47,10 +53,13 @@ const KINDS: &[Kind<What>] = &[
     ("cut", What::Pairs(Act::Cut), PAIRS),
     ("mend", What::Pairs(Act::Mend), PAIRS),
     ("reset", What::Pairs(Act::Reset), PAIRS),
+    ("stall", What::Pairs(Act::Stall), PAIRS),
     ("partition", What::Partition, &["at", "what", "name", "parts"]),
     ("heal", What::Heal, &["at", "what", "name"]),
     ("heal_all", What::HealAll, &["at", "what"]),
     ("slow", What::Slow, &["at", "what", "nodes", "rate"]),
+    ("drift", What::Drift, &["at", "what", "nodes", "ppm"]),
+    ("turn_clock", What::TurnClock, &["at", "what", "nodes", "seconds"]),
     ("line", What::Line, &["at", "what", "latency", "spread", "jitter", "rate", "buffer"]),
     ("rolling_restart", What::RollingRestart, &["at", "what", "nodes", "every", "down_for", "how"]),
 ];
@@ -110,6 +119,17 @@ impl Reader<'_> {
                 let rate = section.whole("rate", 1..=LinkConfig::MAX_BYTES_PER_SECOND)?;
                 let slow = |node| Act::Slow(node, rate.map(|rate| rate.value));
                 self.nodes(&section)?.into_iter().map(slow).collect()
+            }
+            What::Drift => {
+                let most = i64::from(MOST_PPM);
+                let ppm = section.must("ppm", section.signed("ppm", -most..=most)?)?.value;
+                let ppm = i32::try_from(ppm).unwrap_or(0);
+                self.nodes(&section)?.into_iter().map(|node| Act::Drift(node, ppm)).collect()
+            }
+            What::TurnClock => {
+                let bounds = -MAX_TURN_SECONDS..=MAX_TURN_SECONDS;
+                let seconds = section.must("seconds", section.signed("seconds", bounds)?)?.value;
+                self.nodes(&section)?.into_iter().map(|node| Act::TurnClock(node, seconds)).collect()
             }
             What::Line => vec![Act::Line(read_line(&section)?)],
             What::RollingRestart => return self.rolling_restart(&section, at),

@@ -74,6 +74,14 @@ impl<'d> Section<'d> {
         self.value(key).map(|value| whole(key, value, &bounds)).transpose()
     }
 
+    /// A whole number within bounds that may be below zero.
+    pub(super) fn signed(&self, key: &str, bounds: RangeInclusive<i64>) -> Result<Option<At<i64>>, Fault> {
+        let bounds = i128::from(*bounds.start())..=i128::from(*bounds.end());
+        let number = self.value(key).map(|value| integer(key, value, &bounds)).transpose()?;
+        // Its bounds are of that type.
+        Ok(number.map(|number| At { value: i64::try_from(number.value).unwrap_or(0), at: number.at }))
+    }
+
     /// A whole number within bounds, as a size.
     pub(super) fn size(&self, key: &str, bounds: RangeInclusive<usize>) -> Result<Option<At<usize>>, Fault> {
         let bounds = *bounds.start() as u64..=*bounds.end() as u64;
@@ -214,13 +222,19 @@ pub(super) fn text<'d>(key: &str, value: Value<'d>) -> Result<At<&'d str>, Fault
 }
 
 pub(super) fn whole(key: &str, value: Value<'_>, bounds: &RangeInclusive<u64>) -> Result<At<u64>, Fault> {
+    let bounds = i128::from(*bounds.start())..=i128::from(*bounds.end());
+    let number = integer(key, value, &bounds)?;
+    Ok(At { value: u64::try_from(number.value).unwrap_or(u64::MAX), at: number.at })
+}
+
+fn integer(key: &str, value: Value<'_>, bounds: &RangeInclusive<i128>) -> Result<At<i128>, Fault> {
     let DeValue::Integer(number) = value.get_ref() else {
         return Err(wrong_kind(key, value, "a whole number"));
     };
     let at = value.span().start;
     let number = i128::from_str_radix(number.as_str(), number.radix()).unwrap_or(i128::MAX);
-    within(key, &number, &(i128::from(*bounds.start())..=i128::from(*bounds.end())), at)?;
-    Ok(At { value: u64::try_from(number).unwrap_or(u64::MAX), at })
+    within(key, &number, bounds, at)?;
+    Ok(At { value: number, at })
 }
 
 pub(super) fn time(

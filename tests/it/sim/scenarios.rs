@@ -42,3 +42,64 @@ fn churn() {
         keeps(&scenario, seed);
     }
 }
+
+const CLOCKS: &str = r#"
+name = "clocks"
+about = "a node is started again with another clock, and a connection stalls"
+duration = "5m"
+
+[[group]]
+name = "town"
+count = 6
+topology = "ring"
+
+[[act]]
+at = "20s"
+what = "drift"
+nodes = "town[1]"
+ppm = -50_000
+
+[[act]]
+at = "20s"
+what = "turn_clock"
+nodes = "town[1]"
+seconds = -86_400
+
+[[act]]
+at = "30s"
+what = "rolling_restart"
+nodes = "town[1]"
+every = "10s"
+down_for = "5s"
+
+[[act]]
+at = "60s"
+what = "stall"
+from = "town[3]"
+to = "town[4]"
+
+[[expect]]
+what = "recovered"
+within = "2m"
+"#;
+
+#[test]
+fn clocks_are_changed_and_connections_stall_where_a_scenario_says_so() {
+    let outcome = keeps(&Scenario::parse(CLOCKS).unwrap(), 1);
+    let words = outcome.script.to_string();
+    for act in [
+        "let the clock of node 1 run fast by -50000 ppm",
+        "turn the clock of node 1 by -86400 s",
+        "stall node 3 <-> node 4",
+    ] {
+        assert!(words.contains(act), "{words}");
+    }
+    for (from, to, why) in [
+        ("-50_000", "-500_001", "`ppm` is -500001; it must be -500000 to 500000"),
+        ("seconds = -86_400", "", "seconds"),
+        ("ppm = -50_000", "ppm = 0.05", "`ppm`"),
+    ] {
+        let error = Scenario::parse(&CLOCKS.replace(from, to)).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+}
