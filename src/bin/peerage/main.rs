@@ -130,6 +130,12 @@ enum Command {
         /// So many seeds from 0 on, or those from A to before B.
         #[arg(long, value_name = "N|A..B", value_parser = sim::seeds)]
         seeds: Option<sim::Seeds>,
+        /// Runs the seed in so many processes, 2 to 1000, and says whether each did the same.
+        #[arg(
+            long, value_name = "PROCESSES", conflicts_with_all = ["seeds", "report"],
+            value_parser = clap::value_parser!(u32).range(2..=1000)
+        )]
+        repeat: Option<u32>,
         /// Runs all of the seeds, also behind one of which something did not hold.
         #[arg(long, requires = "seeds")]
         keep_going: bool,
@@ -236,8 +242,8 @@ fn run(command: Command, output: &Output) -> Result<(), Failure> {
         Command::Replay { file, until, verbose } => {
             replay::run(output, &replay::Settings { file: &file, until, verbose })
         }
-        Command::Sim { file, seed, seeds, keep_going, depth, report } => {
-            sim::run(output, &sim::Settings { file, seed, seeds, keep_going, depth, report })
+        Command::Sim { file, seed, seeds, repeat, keep_going, depth, report } => {
+            sim::run(output, &sim::Settings { file, seed, repeat, seeds, keep_going, depth, report })
         }
         Command::Probe { target, timeout, offers, network } => {
             runtime()?.block_on(probe::run(output, target, timeout, &offers, network))

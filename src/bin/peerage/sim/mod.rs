@@ -3,6 +3,7 @@
 mod facts;
 mod page;
 mod progress;
+mod repeat;
 mod report;
 mod run;
 mod search;
@@ -21,6 +22,8 @@ use crate::output::{Failure, Output, printable};
 pub(crate) struct Settings {
     pub(crate) file: PathBuf,
     pub(crate) seed: u64,
+    /// In how many processes the seed is to give the same.
+    pub(crate) repeat: Option<u32>,
     /// Many seeds instead of one.
     pub(crate) seeds: Option<Seeds>,
     /// Whether seeds are run behind one that fails.
@@ -67,9 +70,10 @@ pub(crate) fn run(output: &Output, settings: &Settings) -> Result<(), Failure> {
     };
     let page = settings.report.as_deref().map(Page::prepare).transpose()?;
     let stage = Stage { file, scenario, depth, page };
-    match &settings.seeds {
-        None => run::one(output, &stage, settings.seed),
-        Some(seeds) => search::all(output, &stage, seeds, settings.keep_going),
+    match (&settings.seeds, settings.repeat) {
+        (None, None) => run::one(output, &stage, settings.seed),
+        (None, Some(processes)) => repeat::all(output, &stage, settings.seed, processes),
+        (Some(seeds), _) => search::all(output, &stage, seeds, settings.keep_going),
     }
 }
 

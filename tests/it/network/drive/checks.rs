@@ -40,7 +40,7 @@ impl Run {
             queued.or_else(|| waiting.map(|(channel, _)| format!("{channel:?}")))
         };
         let over = self.running().into_iter().filter_map(|(_, handle)| over(handle)).next();
-        over.map(|what| format!("more waits than may: {}", what()))
+        over.map(|what| format!("more waits than may: {what}"))
     }
 
     /// The nodes that run.
