@@ -162,7 +162,10 @@ async fn what_does_not_hold_is_a_sentence_with_a_line_to_replay_it() {
     assert_eq!((ended.code, ended.stderr.len()), (Some(1), 1), "{ended:?}");
     assert!(ended.stderr[0].starts_with("error: "), "{ended:?}");
     let violated = ended.stdout.iter().find(|line| line.starts_with("violated ")).unwrap();
-    assert!(violated.contains("at 13 s: ") && violated.contains("networks that do not reach each other"), "{violated}");
+    assert!(
+        violated.contains("at 13 s: ") && violated.contains("networks that do not reach each other"),
+        "{violated}"
+    );
     let replay = format!("replay         peerage sim {file} --seed 3 --depth rlpx");
     assert!(ended.stdout.contains(&replay), "{ended:?}");
 

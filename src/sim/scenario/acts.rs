@@ -17,13 +17,13 @@ use crate::transport::link::LinkConfig;
 const MAX_ACTS: usize = 10_000;
 
 /// An act that is done to each of several nodes.
-type OfNode = fn(Node) -> Act;
+pub(super) type OfNode = fn(Node) -> Act;
 
 /// An act that is done to each of several pairs.
-type OfPair = fn(Node, Node) -> Act;
+pub(super) type OfPair = fn(Node, Node) -> Act;
 
 #[derive(Clone, Copy)]
-enum What {
+pub(super) enum What {
     Nodes(OfNode),
     Pairs(OfPair),
     Partition,
@@ -37,7 +37,7 @@ enum What {
 const NODES: &[&str] = &["at", "what", "nodes"];
 const PAIRS: &[&str] = &["at", "what", "from", "to"];
 
-const KINDS: &[Kind<What>] = &[
+pub(super) const KINDS: &[Kind<What>] = &[
     ("start", What::Nodes(Act::Start), NODES),
     ("kill", What::Nodes(Act::Kill), NODES),
     ("shut_down", What::Nodes(Act::ShutDown), NODES),

@@ -53,7 +53,7 @@ impl Window {
 }
 
 #[derive(Clone, Copy)]
-enum What {
+pub(super) enum What {
     Connected,
     Recovered,
     PairsRestored,
@@ -64,7 +64,7 @@ enum What {
     Queued,
 }
 
-const KINDS: &[Kind<What>] = &[
+pub(super) const KINDS: &[Kind<What>] = &[
     ("connected", What::Connected, &["what", "groups", "up_for", "from", "until", "except"]),
     ("recovered", What::Recovered, &["what", "groups", "within"]),
     ("pairs_restored", What::PairsRestored, &["what", "within"]),
@@ -81,6 +81,7 @@ pub(super) struct Given<'a> {
     pub(super) duration: Duration,
     /// When the last act is done, at the latest.
     pub(super) acts_end: Duration,
+    pub(super) is_anything_done: bool,
 }
 
 impl Given<'_> {
@@ -92,6 +93,9 @@ impl Given<'_> {
             }
             What::Recovered => {
                 Promise::Recovered { nodes: self.nodes("groups", &section)?, within: self.within(&section)? }
+            }
+            What::PairsRestored if !self.is_anything_done => {
+                return Err(table.fault("nothing is done to this network that could part a pair"));
             }
             What::PairsRestored => Promise::PairsRestored { within: self.within(&section)? },
             What::Peers => Promise::Peers {

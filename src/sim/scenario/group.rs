@@ -15,7 +15,7 @@ use crate::address::IpPrefix;
 use crate::peer::Limit;
 use crate::sim::node::Place;
 
-const PROPER_KEYS: &[&str] = &[
+pub(super) const PROPER_KEYS: &[&str] = &[
     "name",
     "count",
     "region",
@@ -31,7 +31,8 @@ const PROPER_KEYS: &[&str] = &[
     "channel",
     "handles_in",
 ];
-const BYZANTINE_KEYS: &[&str] = &["name", "count", "region", "subnets", "start", "stagger", "byzantine"];
+pub(super) const BYZANTINE_KEYS: &[&str] =
+    &["name", "count", "region", "subnets", "start", "stagger", "byzantine"];
 
 /// Most nodes in a /24: its first and its last address are no node's.
 const SUBNET_NODES: usize = 254;

@@ -4,6 +4,8 @@ mod acts;
 mod board;
 mod build;
 mod conduct;
+#[cfg(test)]
+mod documented;
 mod error;
 mod expect;
 mod group;
@@ -12,6 +14,8 @@ mod lines;
 mod look;
 mod names;
 mod plan;
+#[cfg(test)]
+mod refusals;
 mod relapse;
 mod run;
 mod section;

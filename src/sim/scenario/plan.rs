@@ -17,7 +17,7 @@ use crate::sim::fabric::Opening;
 use crate::sim::lines::Line;
 use crate::sim::script::Script;
 
-const KEYS: &[&str] = &[
+pub(super) const KEYS: &[&str] = &[
     "name",
     "about",
     "depth",
@@ -32,7 +32,7 @@ const KEYS: &[&str] = &[
     "faults",
     "expect",
 ];
-const REGION_LINE_KEYS: &[&str] =
+pub(super) const REGION_LINE_KEYS: &[&str] =
     &["from", "to", "both_ways", "latency", "spread", "jitter", "rate", "buffer"];
 
 /// Longest run.
@@ -92,7 +92,8 @@ impl Plan {
         let written = acts.steps().last().map_or(Duration::ZERO, |(at, _)| *at);
         let drawn = churn.iter().map(Churn::ends).chain(faults.iter().map(Faults::ends));
         let acts_end = drawn.chain([written]).max().unwrap_or_default();
-        let given = Given { census: &census, duration, acts_end };
+        let is_anything_done = !acts.steps().is_empty() || churn.is_some() || faults.is_some();
+        let given = Given { census: &census, duration, acts_end, is_anything_done };
         let expects =
             top.tables("expect")?.into_iter().map(|table| given.read(table)).collect::<Result<_, Fault>>()?;
         let line = top.table("line", "a line", LINE_KEYS)?;
