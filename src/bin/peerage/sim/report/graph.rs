@@ -77,7 +77,7 @@ impl<'a> Crowd<'a> {
         let percent = short((darkest * 1000.0).round() / 10.0);
         format!(
             "Rows and columns are the nodes, in the order of the groups, about {} to a field. The darker a field, the more of \
-             the connections that its nodes could have are up: {percent} % in the darkest.",
+             the connections that its nodes could have are up: {percent}\u{a0}% in the darkest.",
             short((self.places.len() as f64 / ROWS as f64).round())
         )
     }

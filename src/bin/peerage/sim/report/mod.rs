@@ -177,12 +177,15 @@ fn topology(outcome: &Outcome) -> String {
         return String::new();
     }
     let darkest = pictures.into_iter().map(|picture| crowd.darkest(picture)).fold(0.0, f64::max);
-    let before = match outcome.script.steps().first() {
-        Some((at, _)) => format!("Before anything was done, at {}", time(*at)),
-        None => "Before".into(),
-    };
-    let titles = [before, format!("At the end, at {}", time(outcome.virtual_time))];
-    let figures = titles.iter().zip(pictures).map(|(title, picture)| {
+    let mut shown = Vec::new();
+    match outcome.script.steps().first() {
+        Some((at, _)) => shown.push((format!("Before anything was done, at {}", time(*at)), &outcome.before)),
+        // Where nothing is done there is no before; what there was at first may be of interest all the same.
+        None if outcome.before.connections.is_empty() => {}
+        None => shown.push(("At first".into(), &outcome.before)),
+    }
+    shown.push((format!("At the end, at {}", time(outcome.virtual_time)), &outcome.after));
+    let figures = shown.iter().map(|(title, picture)| {
         format!(
             "<figure>\n<figcaption><h3>{title}</h3><p>{}</p></figcaption>\n{}</figure>\n",
             crowd.words(picture),

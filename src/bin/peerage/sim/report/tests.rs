@@ -152,6 +152,16 @@ fn a_run_of_which_little_is_known_has_a_page() {
 }
 
 #[test]
+fn where_nothing_was_done_there_is_no_before() {
+    let mut idle = outcome();
+    idle.script = Script::new();
+    let pictures = |page: &str| page.matches("<circle class=\"dot ink").count() / idle.nodes;
+    assert_eq!(pictures(&page(&idle)), 2, "it was connected at first");
+    idle.before.connections.clear();
+    assert_eq!(pictures(&page(&idle)), 1);
+}
+
+#[test]
 fn a_large_network_is_a_table_of_shares() {
     let mut outcome = outcome();
     let nodes = nodes(400);
