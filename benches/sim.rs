@@ -3,18 +3,18 @@
 //! `cargo bench --features sim --bench sim [-- NODES...]`; without numbers 200, 1,000 and 5,000 nodes. Each node has 20 peers and
 //! says 64 bytes to all of them five times in four seconds, which makes 25 messages a second for each node.
 
-use std::alloc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use cap::Cap;
+use mimalloc::MiMalloc;
 use peerage::channel::{Channel, Recipients};
 use peerage::peer::Limit;
 use peerage::sim::{Depth, SimNet, Topology};
 
 #[global_allocator]
-static MEMORY: Cap<alloc::System> = Cap::new(alloc::System, usize::MAX);
+static MEMORY: Cap<MiMalloc> = Cap::new(MiMalloc, usize::MAX);
 
 const PEERS: usize = 20;
 const EVERY: Duration = Duration::from_millis(800);

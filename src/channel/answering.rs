@@ -87,7 +87,7 @@ impl Wire for Arc<Back> {
     fn push(&mut self, code: u8, payload: Bytes) -> Result<(), Refusal> {
         let frame = Frame { channel: self.channel, code, payload };
         let meta = Meta::new(frame.payload.len());
-        let now = tokio::time::Instant::now().into_std();
+        let now = self.link.clock.now();
         match self.link.offer(now, frame, meta) {
             Fate::Refused(why) => Err(why),
             Fate::Queued | Fate::Evicted(_) | Fate::Replaced => Ok(()),
@@ -114,7 +114,7 @@ impl Link {
         if self.far_end.understands_refusals {
             let frame = Frame { channel, code, payload: Head::refusal(id) };
             // A peer that asks without end and reads nothing will time out, as it would with any other.
-            self.push_or_hold(tokio::time::Instant::now().into_std(), frame, self.answering.limit);
+            self.push_or_hold(self.clock.now(), frame, self.answering.limit);
         }
     }
 }

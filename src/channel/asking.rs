@@ -155,7 +155,7 @@ impl Link {
         let mut asking = self.asking.lock();
         if let Some(waiter) = asking.give_up(ticket) {
             self.cancel(waiter.cancel);
-            self.send_questions(asking, tokio::time::Instant::now().into_std());
+            self.send_questions(asking, self.clock.now());
         }
     }
 

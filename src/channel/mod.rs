@@ -35,6 +35,7 @@ mod answering;
 mod asking;
 mod book;
 mod cancellation;
+mod clock;
 mod config;
 mod counters;
 mod encoder;
@@ -67,6 +68,7 @@ pub use updates::PeerUpdates;
 
 pub(crate) use book::BookRequest;
 pub(crate) use cancellation::Cancellations;
+pub(crate) use clock::Clock;
 pub(crate) use inbound::{Delivery, Inbound, InboundQueue};
 pub(crate) use link::{Batch, FarEnd, Link, LinkChannel, LinkLimits, Meter};
 pub(crate) use registry::Registry;

@@ -1,10 +1,9 @@
 //! Questions to peers, and to other reactors of the node.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
 
 use super::answering::Slots;
 use super::asking::{Answered, Reply, Waiter};
@@ -104,7 +103,7 @@ impl<M: Message> Sender<M> {
         within: Duration,
     ) -> Result<(NodeId, Q::Answer), RequestError> {
         // A time beyond the clock's range is no limit.
-        let deadline = Instant::now().checked_add(within).unwrap_or_else(far_future);
+        let deadline = self.outbox.clock.after(within);
         match to.into() {
             Recipients { base: Base::Local, .. } => {
                 let answer = self.ask_locally(question, deadline).await?;
@@ -213,14 +212,14 @@ impl<M: Message> Sender<M> {
         let waiter = Waiter {
             code: Q::CODE,
             template,
-            deadline: deadline.into_std(),
+            deadline,
             cancel: self.outbox.cancellations.mint(),
             reply: reply_to(sender),
         };
-        let now = Instant::now().into_std();
+        let now = self.outbox.clock.now();
         // Given up when this future is dropped or returns.
         let _question = link.ask(now, M::CHANNEL, Q::Answer::CODE, waiter)?;
-        match timeout_at(deadline, answer).await {
+        match self.outbox.clock.timeout_at(deadline, answer).await {
             Ok(Ok(answered)) => answered,
             // The waiter never goes without telling.
             Ok(Err(_)) => Err(RequestError::PeerGone),
@@ -236,13 +235,13 @@ impl<M: Message> Sender<M> {
         let _slot = LocalSlot::take(&self.local_requests)?;
         let (reply, answer) = oneshot::channel();
         let responder = Responder::new(LocalPort { reply: Some(reply) });
-        let now = Instant::now().into_std();
+        let now = self.outbox.clock.now();
         let mut message = Some(Q::received(Request { question, responder }));
-        let meta = Meta::new(0).with_deadline(deadline.into_std());
+        let meta = Meta::new(0).with_deadline(deadline);
         if let Fate::Refused(why) = self.local.push_local(now, self.outbox.me, &mut message, meta) {
             return Err(why.into());
         }
-        match timeout_at(deadline, answer).await {
+        match self.outbox.clock.timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) => Err(RequestError::Declined),
             Err(_) => Err(RequestError::TimedOut),
@@ -264,11 +263,6 @@ fn reply_to<A: Answer>(asker: oneshot::Sender<Result<A, RequestError>>) -> Reply
         let _ = asker.send(told);
         fault
     })
-}
-
-/// As tokio does for sleeps without end: about thirty years.
-fn far_future() -> Instant {
-    Instant::now() + Duration::from_secs(86_400 * 365 * 30)
 }
 
 /// One of the local requests that may wait at a time.

@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 use super::answering::Slots;
 use super::cancellation::Cancellations;
+use super::clock::Clock;
 use super::counters::ChannelCounters;
 use super::encoder::Encoder;
 use super::inbound::InboundQueue;
@@ -31,6 +31,7 @@ pub(crate) struct Outbox {
     /// Set when the node is built; nobody is connected before.
     pub(crate) seed: Arc<OnceLock<u64>>,
     pub(crate) cancellations: Arc<Cancellations>,
+    pub(crate) clock: Clock,
 }
 
 /// Sends the messages of one channel. Clones send on the same channel, and may be given to other reactors of the
@@ -83,7 +84,7 @@ impl<M: Message> Sender<M> {
 
     /// As [`Sender::try_send`], for a message that carries more than itself.
     pub fn try_send_with(&self, to: impl Into<Recipients>, message: M, options: SendOptions) -> Outcome {
-        let now = tokio::time::Instant::now().into_std();
+        let now = self.outbox.clock.now();
         let Recipients { base, conditions } = to.into();
         let mut outcome = Outcome::default();
         let mut put = |recipient, fate| {
@@ -189,6 +190,10 @@ impl<M: Message> Sender<M> {
         requests + from_links + self.local.cancel(id)
     }
 
+    pub(crate) fn clock(&self) -> Clock {
+        self.outbox.clock
+    }
+
     pub(crate) fn cancellations(&self) -> Arc<Cancellations> {
         Arc::clone(&self.outbox.cancellations)
     }
@@ -217,10 +222,10 @@ impl<M: Message> Sender<M> {
         let frame = self.frame(&link, &mut Encoder::new(&message))?;
         drop(message);
         let push = || {
-            let now = tokio::time::Instant::now().into_std();
+            let now = self.outbox.clock.now();
             self.settled(link.offer(now, frame.clone(), options.meta(now, frame.payload.len())))
         };
-        wait_for_room(within, push, || link.room()).await
+        wait_for_room((self.outbox.clock, within), push, || link.room()).await
     }
 
     async fn send_locally(
@@ -231,10 +236,10 @@ impl<M: Message> Sender<M> {
     ) -> Result<(), SendError> {
         let mut message = Some(message.received());
         let push = || {
-            let now = tokio::time::Instant::now().into_std();
+            let now = self.outbox.clock.now();
             self.settled(self.local.push_local(now, self.outbox.me, &mut message, options.meta(now, 0)))
         };
-        wait_for_room(within, push, || self.local.local_room()).await
+        wait_for_room((self.outbox.clock, within), push, || self.local.local_room()).await
     }
 
     fn queue_for(
@@ -289,7 +294,7 @@ impl<M: Message> Sender<M> {
 
 /// Tries until there is room, or `within` has passed.
 async fn wait_for_room<'a, T>(
-    within: Duration,
+    (clock, within): (Clock, Duration),
     mut push: impl FnMut() -> Result<T, Refusal>,
     room: impl Fn() -> tokio::sync::futures::Notified<'a>,
 ) -> Result<(), SendError> {
@@ -308,7 +313,7 @@ async fn wait_for_room<'a, T>(
             }
         }
     };
-    match timeout(within, queued).await {
+    match clock.timeout(within, queued).await {
         Ok(queued) => queued.map_err(SendError::Refused),
         Err(_) => Err(SendError::TimedOut),
     }

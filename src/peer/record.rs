@@ -23,7 +23,7 @@ pub struct WallTime {
 impl WallTime {
     /// A reading from milliseconds since 1970.
     #[must_use]
-    pub fn from_unix_ms(unix_ms: u64) -> Self {
+    pub const fn from_unix_ms(unix_ms: u64) -> Self {
         Self { unix_ms }
     }
 

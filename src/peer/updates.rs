@@ -35,7 +35,7 @@ struct Entry {
     version: u64,
     latest: PeerUpdate,
     /// How the epoch before the latest `Up` ended, if that is remembered.
-    before: Option<(ConnId, Closed)>,
+    before: Option<Box<(ConnId, Closed)>>,
 }
 
 /// How far a subscriber has read. Belongs to one [`UpdateLog`]; dropping it ends the subscription.
@@ -69,7 +69,7 @@ impl Entry {
     fn end_of(&self, peer: NodeId, conn: ConnId) -> PeerUpdate {
         let closed = match (&self.latest, &self.before) {
             (PeerUpdate::Down { conn: ended, closed, .. }, _) if *ended == conn => closed.clone(),
-            (_, Some((ended, closed))) if *ended == conn => closed.clone(),
+            (_, Some(before)) if before.0 == conn => before.1.clone(),
             _ => missed_end(),
         };
         PeerUpdate::Down { peer, conn, closed }
@@ -94,7 +94,7 @@ impl UpdateLog {
             (PeerUpdate::Down { conn, .. }, Some(PeerUpdate::Up { conn: up, .. })) if conn == up => None,
             (PeerUpdate::Down { .. }, _) => return false,
             (PeerUpdate::Up { .. }, Some(PeerUpdate::Down { conn, closed, .. })) => {
-                Some((*conn, closed.clone()))
+                Some(Box::new((*conn, closed.clone())))
             }
             (PeerUpdate::Up { .. }, _) => None,
         };

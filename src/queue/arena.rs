@@ -106,6 +106,10 @@ impl<V> Arena<V> {
             // Bounded by the queue's limits, which are checked against `MAX`.
             let at = u32::try_from(self.slots.len()).unwrap_or(NONE);
             assert!(at != NONE, "an arena holds at most {} values", Self::MAX);
+            if self.slots.len() == self.slots.capacity() {
+                // Doubles, from one on: most queues are short and many, and a vector begins with four.
+                self.slots.reserve_exact(self.slots.len().max(1));
+            }
             self.slots.push(Slot { prev: NONE, next: NONE, value: Some(value) });
             return at;
         }

@@ -340,6 +340,10 @@ impl<K: Ord + Copy, T> FairQueue<K, T> {
             RefuseReason::Full
         } else {
             self.control_stats.on_pushed(charge(bytes));
+            if self.control.capacity() == 0 {
+                // It mostly holds one, and a queue of it begins with four.
+                self.control.reserve_exact(1);
+            }
             self.control.push_back(Control { item, bytes, pushed_at: now });
             return Pushed::Queued;
         };

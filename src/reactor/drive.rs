@@ -3,18 +3,18 @@
 use std::collections::VecDeque;
 use std::future::ready;
 use std::pin::{Pin, pin};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::coop::{consume_budget, unconstrained};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Sleep;
 
 use super::contract::Reactor;
 use super::outbox::{Effect, Outbox, Reported, SendId, Sending};
 use crate::address::BoxFuture;
-use crate::channel::{Channel, PeerUpdates, Refusal, Sender};
+use crate::channel::{Channel, Clock, PeerUpdates, Refusal, Sender};
 use crate::id::NodeId;
 
 /// How many inputs of one source are taken in a row while another one waits.
@@ -31,7 +31,8 @@ const TICK: Duration = Duration::from_millis(1);
 /// that came in time is seen before the timeout that gives it up, and a peer that never ceases keeps neither orders nor
 /// timeouts from the core. The task gives way to others whatever the core does.
 ///
-/// The timer follows [`Reactor::next_timeout`] on tokio's clock, which a test may pause. Questions in flight are
+/// The timer follows [`Reactor::next_timeout`] on tokio's clock, which a test may pause, and whose time runs faster or slower
+/// for a node of a simulation whose clock drifts. Questions in flight are
 /// bounded by the limits of each connection, and of the channel for questions to this node itself. Where nothing comes
 /// on `events`, their sender can be dropped: that ends nothing.
 ///
@@ -52,7 +53,7 @@ pub async fn drive<R: Reactor>(
 ) -> R {
     let (sender, mut messages) = channel.split();
     let mut driver = Driver::new(reactor, sender);
-    let mut timer = pin!(sleep_until(Instant::now()));
+    let mut timer = pin!(driver.clock.sleep_until(driver.clock.now()));
     let (mut turn, mut more_updates, mut more_events) = (Turn::default(), true, true);
     loop {
         // Whatever the core does, it gives way to other tasks.
@@ -68,7 +69,7 @@ pub async fn drive<R: Reactor>(
             update = updates.next(), if turn.has(Source::Updates) && more_updates => match update {
                 Some(update) => {
                     turn.take(Source::Updates);
-                    driver.input(|core, now, out| core.on_peer(now.into_std(), &update, out));
+                    driver.input(|core, now, out| core.on_peer(now, &update, out));
                 }
                 None => more_updates = false,
             },
@@ -90,7 +91,7 @@ pub async fn drive<R: Reactor>(
             envelope = messages.recv(), if turn.has(Source::Messages) => match envelope {
                 Some(envelope) => {
                     turn.take(Source::Messages);
-                    driver.input(|core, now, out| core.on_message(now.into_std(), envelope, out));
+                    driver.input(|core, now, out| core.on_message(now, envelope, out));
                 }
                 None => return driver.finish(),
             },
@@ -136,6 +137,8 @@ impl Turn {
 struct Driver<R: Reactor> {
     core: R,
     outbox: Outbox<R>,
+    /// The node's.
+    clock: Clock,
     sender: Sender<R::Message>,
     answers: FuturesUnordered<BoxFuture<'static, R::Event>>,
     /// Told before anything else, so no more than what came of one input.
@@ -150,7 +153,8 @@ impl<R: Reactor> Driver<R> {
     fn new(core: R, sender: Sender<R::Message>) -> Self {
         let (outbox, answers) = (Outbox::minting(sender.cancellations()), FuturesUnordered::new());
         let (refused, refused_again) = (VecDeque::new(), VecDeque::new());
-        Self { core, outbox, sender, answers, refused, refused_again, earliest: None }
+        let clock = sender.clock();
+        Self { core, outbox, clock, sender, answers, refused, refused_again, earliest: None }
     }
 
     fn knows_refusals(&self) -> bool {
@@ -164,35 +168,35 @@ impl<R: Reactor> Driver<R> {
     /// Sets the timer to the instant that the core names, if it names one.
     fn set(&self, timer: Pin<&mut Sleep>) -> bool {
         let Some(at) = self.core.next_timeout() else { return false };
-        let at = Some(Instant::from_std(at)).max(self.earliest);
-        if let Some(at) = at.filter(|at| *at != timer.deadline()) {
-            timer.reset(at);
+        let due = self.clock.due(self.earliest.map_or(at, |earliest| at.max(earliest)));
+        if due != timer.deadline() {
+            timer.reset(due);
         }
         true
     }
 
     /// Gives the core an input, and carries out what it wants.
     fn input(&mut self, give: impl FnOnce(&mut R, Instant, &mut Outbox<R>)) {
-        give(&mut self.core, Instant::now(), &mut self.outbox);
+        give(&mut self.core, self.clock.now(), &mut self.outbox);
         while let Some(effect) = self.outbox.next() {
             self.carry_out(effect);
         }
     }
 
     fn on_event(&mut self, event: R::Event) {
-        self.input(|core, now, out| core.on_event(now.into_std(), event, out));
+        self.input(|core, now, out| core.on_event(now, event, out));
     }
 
     fn on_timeout(&mut self) {
         // A core that names a past instant again and again must hold up neither the node nor a paused clock.
-        self.earliest = Instant::now().checked_add(TICK);
-        self.input(|core, now, out| core.on_timeout(now.into_std(), out));
+        self.earliest = self.clock.now().checked_add(TICK);
+        self.input(R::on_timeout);
     }
 
     fn on_refusal(&mut self) {
         let Some((sent, to, why)) = self.refused.pop_front() else { return };
         let rest = std::mem::take(&mut self.refused);
-        self.input(|core, now, out| core.on_refused(now.into_std(), sent, to, why, out));
+        self.input(|core, now, out| core.on_refused(now, sent, to, why, out));
         let mut again = std::mem::replace(&mut self.refused, rest);
         self.refused_again.append(&mut again);
     }

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
-
 use super::connection::{Attempt, FilterLabels, filtered, run_attempt};
 use super::erased::{AnyIncoming, AnyTransport};
 use super::events::About;
@@ -32,7 +30,7 @@ pub(super) async fn run(shared: Arc<Shared>, transport_index: usize) {
                 tokio::select! {
                     biased;
                     () = shared.stopping.cancelled() => return,
-                    () = sleep(pause) => {}
+                    () = shared.clock.sleep(pause) => {}
                 }
                 pause = (pause * 2).min(PAUSE.1);
             }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,7 +19,7 @@ use super::{AddressFilter, IdentityFilter, MemoryStore, Router, Shared};
 use crate::address::{BoxFuture, Endpoint, LiteralResolver, NodeAddress, Resolver};
 use crate::channel::{
     AddressBook, BehaviourReport, BookRequest, Channel, ChannelConfig, ChannelConfigError, ChannelCounters,
-    Inbound, InboundQueue, Outbox, PeerUpdates, Receiver, Registry, Sender, SharedUpdates,
+    Clock, Inbound, InboundQueue, Outbox, PeerUpdates, Receiver, Registry, Sender, SharedUpdates,
 };
 use crate::event::{EventKind, Observer};
 use crate::id::NodeId;
@@ -123,7 +122,7 @@ impl fmt::Debug for Builder {
 }
 
 impl Builder {
-    pub(super) fn new(id: NodeId) -> Self {
+    pub(super) fn new(id: NodeId, clock: Clock) -> Self {
         let (reports_sender, reports) = mpsc::channel(REPORTS);
         let outbox = Outbox {
             me: id,
@@ -131,6 +130,7 @@ impl Builder {
             reports: reports_sender,
             seed: Arc::default(),
             cancellations: Arc::default(),
+            clock,
         };
         Self {
             id,
@@ -216,7 +216,7 @@ impl Builder {
         specs.extend([spec, INFO_CHANNEL]);
         check_channels(&specs)?;
         let counters = Arc::new(ChannelCounters::default());
-        let queue = Arc::new(InboundQueue::<M>::new(limits, Arc::clone(&counters)));
+        let queue = Arc::new(InboundQueue::<M>::new(limits, Arc::clone(&counters), self.outbox.clock));
         self.inbounds.push(Arc::clone(&queue) as Arc<dyn Inbound>);
         let sender = Sender::new(self.outbox.clone(), counters, Arc::clone(&queue));
         Ok(Channel::new(sender, Receiver::new(queue)))
@@ -327,7 +327,8 @@ impl Builder {
         };
         // A builder is built once, so nobody has set it.
         let _ = self.outbox.seed.set(seed);
-        let now = Instant::now().into_std();
+        let clock = self.outbox.clock;
+        let now = clock.now();
         let mut peers = self.config.peers.clone();
         peers.self_id = self.id;
         let loaded = self.store.load()?;
@@ -344,6 +345,7 @@ impl Builder {
         };
         let shared = Shared {
             id: self.id,
+            clock,
             config: self.config,
             link_limits,
             offer: Arc::new(offer),
@@ -354,7 +356,7 @@ impl Builder {
             resolver: self.resolver,
             address_filter: self.address_filter,
             identity_filter: self.identity_filter,
-            events: Events::new(self.observers),
+            events: Events::new(self.observers, clock),
             mailbox,
             connections: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -2,6 +2,7 @@
 
 use super::connection::{self, Task};
 use crate::address::{BoxFuture, Endpoint};
+use crate::channel::Clock;
 use crate::event::{Closed, DisconnectReason};
 use crate::id::{NodeId, Protocol};
 use crate::transport::{
@@ -35,7 +36,7 @@ pub(super) trait AnyConnection: Send {
     /// Carries packets until the connection ends.
     fn run(self: Box<Self>, task: Task) -> BoxFuture<'static, ()>;
     /// Says why the peer is not admitted, and closes.
-    fn refuse(self: Box<Self>, reason: DisconnectReason) -> BoxFuture<'static, ()>;
+    fn refuse(self: Box<Self>, reason: DisconnectReason, clock: Clock) -> BoxFuture<'static, ()>;
 }
 
 impl<T: Transport> AnyTransport for T {
@@ -100,7 +101,7 @@ impl<C: Connection> AnyConnection for C {
         Box::pin(connection::run(reader, writer, task))
     }
 
-    fn refuse(self: Box<Self>, reason: DisconnectReason) -> BoxFuture<'static, ()> {
+    fn refuse(self: Box<Self>, reason: DisconnectReason, clock: Clock) -> BoxFuture<'static, ()> {
         let (mut reader, mut writer) = self.split();
         Box::pin(async move {
             let farewell = async {
@@ -110,7 +111,7 @@ impl<C: Connection> AnyConnection for C {
                 Ok::<(), Closed>(())
             };
             // Best effort: the refusal stands whether or not the peer could be told.
-            let _ = tokio::time::timeout(connection::FAREWELL, farewell).await;
+            let _ = clock.timeout(connection::FAREWELL, farewell).await;
         })
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use tokio::time::Instant;
-
+use crate::channel::Clock;
 use crate::event::{Event, EventKind, Layer, Misbehaviour, Observer};
 use crate::id::{ConnId, Direction, NodeId};
 
@@ -22,6 +22,7 @@ pub type Ends = BTreeMap<(Layer, &'static str), u64>;
 
 /// The node's stream of events.
 pub(super) struct Events {
+    clock: Clock,
     started: Instant,
     observers: Vec<Box<dyn Observer>>,
     state: Mutex<State>,
@@ -35,8 +36,8 @@ struct State {
 }
 
 impl Events {
-    pub(super) fn new(observers: Vec<Box<dyn Observer>>) -> Self {
-        Self { started: Instant::now(), observers, state: Mutex::default() }
+    pub(super) fn new(observers: Vec<Box<dyn Observer>>, clock: Clock) -> Self {
+        Self { clock, started: clock.now(), observers, state: Mutex::default() }
     }
 
     /// Records an event. Observers are called in order, one event at a time.
@@ -56,7 +57,8 @@ impl Events {
             return;
         }
         let About { conn, peer, direction } = about;
-        let event = Event { seq: state.seq, at: self.started.elapsed(), conn, peer, direction, kind };
+        let at = self.clock.now().saturating_duration_since(self.started);
+        let event = Event { seq: state.seq, at, conn, peer, direction, kind };
         for observer in &self.observers {
             // Its panic ends neither the task that has something to tell nor the observers after it.
             let _ = catch_unwind(AssertUnwindSafe(|| observer.observe(&event)));

@@ -47,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::address::{BoxFuture, Endpoint, Resolver};
-use crate::channel::{Inbound, LinkLimits, Registry, SharedUpdates};
+use crate::channel::{Clock, Inbound, LinkLimits, Registry, SharedUpdates};
 use crate::event::{Closed, DisconnectReason};
 use crate::id::{ConnId, Direction, NodeId};
 use crate::transport::{AcceptError, Offer};
@@ -66,6 +66,7 @@ type IdentityFilter = Box<dyn Fn(&NodeId) -> bool + Send + Sync>;
 /// What all tasks of a node share.
 struct Shared {
     id: NodeId,
+    clock: Clock,
     config: RouterConfig,
     link_limits: LinkLimits,
     offer: Arc<Offer>,
@@ -107,7 +108,13 @@ impl fmt::Debug for Router {
 impl Router {
     /// Begins a node of this identity, which its transports must be able to prove.
     pub fn builder(id: NodeId) -> Builder {
-        Builder::new(id)
+        Builder::new(id, Clock::default())
+    }
+
+    /// As [`Self::builder`], for a node that goes by that clock.
+    #[cfg(feature = "sim")]
+    pub(crate) fn builder_by(id: NodeId, clock: Clock) -> Builder {
+        Builder::new(id, clock)
     }
 
     /// A handle by which the running node is watched and commanded. It does not keep the node alive.

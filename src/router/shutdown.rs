@@ -2,11 +2,11 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
+use futures::future::{AbortHandle, Abortable, Aborted};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -48,12 +48,12 @@ pub(super) struct Ending {
     shared: Arc<Shared>,
     /// The peer manager has nothing more to hear.
     finish: CancellationToken,
-    stop_reactors: CancellationToken,
+    stop_reactors: Vec<AbortHandle>,
 }
 
 impl Ending {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, finish: CancellationToken::new(), stop_reactors: CancellationToken::new() }
+        Self { shared, finish: CancellationToken::new(), stop_reactors: Vec::new() }
     }
 }
 
@@ -69,13 +69,13 @@ impl Drop for Ending {
         finish.cancel();
         shared.updates.close();
         shared.inbounds.iter().for_each(|inbound| inbound.close());
-        stop_reactors.cancel();
+        stop_reactors.iter().for_each(AbortHandle::abort);
     }
 }
 
 /// Runs the node from start to end.
 pub(super) async fn run(router: Router) -> Report {
-    let Router { shared, actor, reactors, ending } = router;
+    let Router { shared, actor, reactors, mut ending } = router;
     let acceptors = TaskTracker::new();
     for (index, transport) in shared.transports.iter().enumerate() {
         for endpoint in transport.local_endpoints() {
@@ -96,12 +96,14 @@ pub(super) async fn run(router: Router) -> Report {
     let supervised = TaskTracker::new();
     let mut watched = Vec::with_capacity(reactors.len());
     for (name, reactor) in reactors {
-        let work = supervise(Arc::clone(&shared), name.clone(), reactor, ending.stop_reactors.clone());
+        let (stop, stopped) = AbortHandle::new_pair();
+        ending.stop_reactors.push(stop);
+        let work = supervise(Arc::clone(&shared), name.clone(), Abortable::new(reactor, stopped));
         watched.push((name, supervised.spawn(work)));
     }
 
     shared.stopping.cancelled().await;
-    let began = Instant::now();
+    let (clock, began) = (shared.clock, shared.clock.now());
     shared.events.emit(About::default(), EventKind::ShuttingDown);
     acceptors.close();
     acceptors.wait().await;
@@ -112,7 +114,7 @@ pub(super) async fn run(router: Router) -> Report {
     // The writers keep the drain deadline themselves. After it they have one time for their farewells, and the
     // readers another to see the peer close; whoever takes longer than both is ended.
     let deadline = began + shared.config.drain_timeout + FAREWELL * 3;
-    let mut clean = timeout_at(deadline, shared.connections.wait()).await.is_ok();
+    let mut clean = clock.timeout_at(deadline, shared.connections.wait()).await.is_ok();
     shared.kill.cancel();
     shared.connections.wait().await;
     ending.finish.cancel();
@@ -124,14 +126,13 @@ pub(super) async fn run(router: Router) -> Report {
     shared.updates.close();
     shared.inbounds.iter().for_each(|inbound| inbound.close());
     supervised.close();
-    let deadline = Instant::now() + shared.config.drain_timeout;
     // Those that have not ended say so below.
-    let _ = timeout_at(deadline, supervised.wait()).await;
-    ending.stop_reactors.cancel();
+    let _ = clock.timeout(shared.config.drain_timeout, supervised.wait()).await;
+    ending.stop_reactors.iter().for_each(AbortHandle::abort);
     let (panicked, unfinished) = failures(watched).await;
     clean &= panicked.is_empty() && unfinished.is_empty();
     let dropped = tally.lost.min(queued);
-    let (drained, took) = (queued - dropped, began.elapsed());
+    let (drained, took) = (queued - dropped, clock.now().saturating_duration_since(began));
     Report { connections, queued, drained, dropped, clean, panicked, unfinished, store: tally.store, took }
 }
 
@@ -159,7 +160,7 @@ async fn failures(watched: Vec<(String, JoinHandle<End>)>) -> (Vec<String>, Vec<
 /// Refuses sends, and lets every connection write what it has until the deadline.
 fn drain(shared: &Shared, began: Instant) -> (usize, u64) {
     let links = shared.registry.seal();
-    let until = (began + shared.config.drain_timeout).into_std();
+    let until = began + shared.config.drain_timeout;
     let mut queued = 0;
     for link in links.iter() {
         link.close_after_drain(quitting(), until);
@@ -169,19 +170,11 @@ fn drain(shared: &Shared, began: Instant) -> (usize, u64) {
 }
 
 /// Runs a reactor; its panic is an event, and ends nothing but itself.
-async fn supervise(
-    shared: Arc<Shared>,
-    reactor: String,
-    work: BoxFuture<'static, ()>,
-    stop: CancellationToken,
-) -> End {
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => End::Stopped,
-        ended = AssertUnwindSafe(work).catch_unwind() => {
-            if ended.is_ok() {
-                return End::Returned;
-            }
+async fn supervise(shared: Arc<Shared>, reactor: String, work: Abortable<BoxFuture<'static, ()>>) -> End {
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(Ok(())) => End::Returned,
+        Ok(Err(Aborted)) => End::Stopped,
+        Err(_panic) => {
             shared.events.emit(About::default(), EventKind::ReactorPanicked { reactor });
             End::Panicked
         }

@@ -16,7 +16,10 @@ use crate::router::{ChannelStatus, RouterHandle};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Flow {
-    /// Written to connections.
+    /// Queued for peers when they were sent.
+    pub accepted: u64,
+    /// Written to connections. What is just being written is not among these, nor what broke meanwhile: a peer may have read
+    /// part of that all the same.
     pub sent: u64,
     /// Queued for receivers, and answers taken to whoever asked. Not those that a node sent to itself.
     pub received: u64,
@@ -34,14 +37,28 @@ impl Flow {
         self.dropped.iter().filter(|(reason, _)| on_arrival(**reason)).map(|(_, count)| count).sum()
     }
 
-    /// Sent, and not arrived: on the way, or lost with a connection. `None` if more arrived than was sent, which no fault
-    /// of a network explains.
+    /// Sent, and not arrived: on the way, or lost with a connection. `None` if more arrived than is counted as
+    /// [sent](Self::sent).
     #[must_use]
     pub fn lost(&self) -> Option<u64> {
         self.sent.checked_sub(self.received + self.dropped_on_arrival())
     }
 
+    /// What may have left, written to its end or not. That more arrives than this is explained by no fault of a network.
+    fn left_at_most(&self) -> u64 {
+        let unsent = [DropReason::OutboundEvicted, DropReason::Replaced];
+        let unsent = unsent.iter().filter_map(|reason| self.dropped.get(reason)).sum();
+        self.accepted.saturating_sub(unsent)
+    }
+
+    /// What arrived for certain: what was queued when its receiver went had been received, and is counted once more.
+    fn arrived_at_least(&self) -> u64 {
+        let gone = self.dropped.get(&DropReason::NoReceiver).copied().unwrap_or_default();
+        self.received + self.dropped_on_arrival() - gone
+    }
+
     fn add(&mut self, channel: ChannelStatus) {
+        self.accepted += channel.accepted;
         self.sent += channel.sent;
         self.received += channel.received - channel.local;
         self.queued += channel.waiting as u64;
@@ -70,7 +87,7 @@ pub enum Violation {
     },
     /// More messages arrived than were sent.
     Invented {
-        /// How many were sent.
+        /// How many may have been sent.
         sent: u64,
         /// How many arrived.
         arrived: u64,
@@ -202,10 +219,10 @@ impl SimNet {
             }
             found.extend(self.over_limits(node));
         }
+        let (sent, arrived) = (flow.left_at_most(), flow.arrived_at_least());
         // What byzantine nodes say is not counted where it is said.
-        if !self.has_byzantine() && flow.lost().is_none() {
-            let arrived = flow.received + flow.dropped_on_arrival();
-            found.push(Violation::Invented { sent: flow.sent, arrived });
+        if !self.has_byzantine() && arrived > sent {
+            found.push(Violation::Invented { sent, arrived });
         }
         found
     }
@@ -291,6 +308,24 @@ mod tests {
         assert_eq!((flow.dropped_on_arrival(), flow.lost()), (2, Some(2)));
         flow.received = 9;
         assert_eq!(flow.lost(), None);
+    }
+
+    #[test]
+    fn what_was_pushed_out_of_a_queue_has_not_left() {
+        let mut flow = Flow { accepted: 10, ..Flow::default() };
+        flow.dropped.extend([
+            (DropReason::OutboundEvicted, 2),
+            (DropReason::Replaced, 1),
+            (DropReason::Disconnected, 5),
+        ]);
+        assert_eq!(flow.left_at_most(), 7, "what went with its connection may have left before");
+    }
+
+    #[test]
+    fn what_was_received_has_arrived_once_though_its_receiver_goes() {
+        let mut flow = Flow { received: 7, ..Flow::default() };
+        flow.dropped.extend([(DropReason::NoReceiver, 3), (DropReason::InboundFull, 1)]);
+        assert_eq!(flow.arrived_at_least(), 8);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::wire::{End, SimStream, Yields, sim_stream};
 use crate::address::Endpoint;
 use crate::event::Closed;
 use crate::id::NodeId;
-use crate::transport::link::{LinkHandle, pair};
+use crate::transport::link::{LinkConfigError, LinkHandle, Timetable, pair_by};
 
 /// How connections are opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +32,7 @@ pub struct Opening {
 pub(super) struct Fabric {
     seed: u64,
     began: Instant,
+    timetable: Arc<Timetable>,
     state: Mutex<State>,
     trace: Mutex<Trace>,
 }
@@ -64,6 +65,10 @@ struct OpenLink {
     handle: LinkHandle,
     /// Whether the way there is cut, and the way back.
     cut: [bool; 2],
+    /// Whether nothing arrives on it any more, whatever is cut or mended.
+    stalled: bool,
+    /// How fast each way would be between hosts that are not slow.
+    own_rates: [Option<u64>; 2],
 }
 
 /// A stream that was opened to a listener, and from where.
@@ -96,7 +101,12 @@ impl Fabric {
             attempts_made: 0,
         };
         let (state, trace) = (Mutex::new(state), Mutex::new(Trace::new(keep)));
-        Self { seed, began: Instant::now(), state, trace }
+        Self { seed, began: Instant::now(), timetable: Timetable::new(), state, trace }
+    }
+
+    /// When what arrives on which link.
+    pub(super) fn timetable(&self) -> Arc<Timetable> {
+        Arc::clone(&self.timetable)
     }
 
     /// Adds a host; `None` if the address is taken.
@@ -194,13 +204,12 @@ impl Fabric {
             .map(|(from, to, way)| state.line(from, to).draw(self.seed, way, number));
         let [there, back] = lines;
         // Lines are checked when they are set; what is left is a bug of ours, told as such.
-        let bug = |error: crate::transport::link::LinkConfigError| {
-            Closed::stream("impossible_line", error.to_string())
-        };
+        let bug = |error: LinkConfigError| Closed::stream("impossible_line", error.to_string());
         let lines = [there.map_err(bug)?, back.map_err(bug)?];
-        let (near, far, handle) = pair(lines, derive(self.seed, "jitter", number));
+        let (near, far, handle) = pair_by(&self.timetable, lines, derive(self.seed, "jitter", number));
         let cut = [state.cuts.is_cut(from, to), state.cuts.is_cut(to, from)];
-        state.open.insert(number, OpenLink { from, to, handle, cut });
+        let own_rates = [(from, to), (to, from)].map(|(from, to)| state.own_line(from, to).bytes_per_second);
+        state.open.insert(number, OpenLink { from, to, handle, cut, stalled: false, own_rates });
         let port = state.hosts.get_mut(from as usize).map_or(FIRST_PORT, |host| {
             host.last_port = host.last_port.checked_add(1).unwrap_or(FIRST_PORT);
             host.last_port
@@ -230,7 +239,7 @@ impl Fabric {
         for link in open.values_mut() {
             let now = [cuts.is_cut(link.from, link.to), cuts.is_cut(link.to, link.from)];
             for (way, forth) in [(0, true), (1, false)] {
-                if link.cut[way] != now[way] {
+                if link.cut[way] != now[way] && !link.stalled {
                     changes.push((link.handle.clone(), forth, now[way]));
                 }
             }
@@ -255,8 +264,43 @@ impl Fabric {
         handles.len()
     }
 
+    /// Lets nothing arrive any more on every connection between hosts that `which` says yes to; how many.
+    pub(super) fn stall(&self, which: impl Fn(HostId, HostId) -> bool) -> usize {
+        let mut state = self.state();
+        let chosen = state.open.values_mut().filter(|link| !link.stalled && which(link.from, link.to));
+        let handles: Vec<LinkHandle> = chosen
+            .map(|link| {
+                link.stalled = true;
+                link.handle.clone()
+            })
+            .collect();
+        drop(state);
+        for handle in &handles {
+            handle.set_cut(true, true);
+            handle.set_cut(false, true);
+        }
+        handles.len()
+    }
+
     pub(super) fn change_lines(&self, change: impl FnOnce(&mut Lines)) {
         change(&mut self.state().lines);
+    }
+
+    /// Lets a host send and receive no faster on each of its connections, those that exist and those to come.
+    pub(super) fn slow(&self, host: HostId, bytes_per_second: Option<u64>) -> Result<(), LinkConfigError> {
+        let mut state = self.state();
+        state.lines.set_slow(host, bytes_per_second);
+        let mut changes = Vec::new();
+        for link in state.open.values().filter(|link| link.from == host || link.to == host) {
+            let rates = link.own_rates.map(|own| state.lines.slowest((link.from, link.to), own));
+            changes.push((link.handle.clone(), rates));
+        }
+        drop(state);
+        // Wakes tasks, which is no business of whoever holds the lock.
+        changes.into_iter().try_for_each(|(handle, [there, back])| {
+            handle.set_rate(true, there)?;
+            handle.set_rate(false, back)
+        })
     }
 
     pub(super) fn set_opening(&self, opening: Opening) {
@@ -298,7 +342,15 @@ impl Fabric {
 }
 
 impl State {
+    /// The line that the next connection gets.
     fn line(&self, from: HostId, to: HostId) -> Line {
+        let line = self.own_line(from, to);
+        let bytes_per_second = self.lines.slowest((from, to), line.bytes_per_second);
+        Line { bytes_per_second, ..line }
+    }
+
+    /// The same between hosts that are not slow.
+    fn own_line(&self, from: HostId, to: HostId) -> Line {
         let region = |host: HostId| self.hosts.get(host as usize).map_or(0, |host| host.region);
         self.lines.between((from, to), (region(from), region(to)))
     }

@@ -42,7 +42,11 @@ impl SimNet {
         Ok(())
     }
 
-    /// Lets a node send and receive no faster on each of its new connections, in bytes per second; `None` ends that.
+    /// Lets a node send and receive no faster on each of its connections, those that exist included, in bytes per second;
+    /// `None` ends that. What is on its way arrives as before.
+    ///
+    /// So is a node seen that has too little bandwidth, or works off what it reads too slowly: others wait until it has taken
+    /// what they wrote. A [reactor](crate::reactor) alone is slow if it sleeps before it receives.
     ///
     /// # Errors
     ///
@@ -51,8 +55,8 @@ impl SimNet {
         if let Some(rate) = bytes_per_second {
             Line::default().rate(rate).check()?;
         }
-        self.fabric.change_lines(|lines| lines.set_slow(node.0, bytes_per_second));
-        Ok(())
+        let _time = self.runtime.enter();
+        Ok(self.fabric.slow(node.0, bytes_per_second)?)
     }
 
     /// Sets how connections are opened from now on.
@@ -68,7 +72,7 @@ impl SimNet {
     }
 
     /// Cuts the way from one node to another, in this direction only. What is sent waits, and arrives when it is
-    /// [mended](Self::mend); neither end is told.
+    /// [mended](Self::mend); neither end is told. Attempts to connect do not get through either, whoever makes them.
     pub fn cut(&self, from: Node, to: Node) {
         self.set_cut("cut", from, to, true);
     }
@@ -108,7 +112,16 @@ impl SimNet {
     pub fn reset(&self, a: Node, b: Node) -> usize {
         self.note(None, "reset", (u64::from(a.0), u64::from(b.0)));
         let _time = self.runtime.enter();
-        self.fabric.reset(|from, to| (from, to) == (a.0, b.0) || (from, to) == (b.0, a.0))
+        self.fabric.reset(between(a, b))
+    }
+
+    /// Stalls every connection between two nodes for good, as if somebody between them had forgotten it: nothing arrives any
+    /// more on either way, and neither end is told. How many. Connections that are made later are none of them; where nothing is to arrive at
+    /// all there is [`Self::cut`].
+    pub fn stall(&self, a: Node, b: Node) -> usize {
+        self.note(None, "stalled", (u64::from(a.0), u64::from(b.0)));
+        let _time = self.runtime.enter();
+        self.fabric.stall(between(a, b))
     }
 }
 
@@ -123,4 +136,9 @@ impl SimNet {
         let _time = self.runtime.enter();
         self.fabric.change_cuts(change)
     }
+}
+
+/// Whether a connection from one host to another is one between two nodes.
+fn between(a: Node, b: Node) -> impl Fn(HostId, HostId) -> bool {
+    move |from, to| (from, to) == (a.0, b.0) || (from, to) == (b.0, a.0)
 }

@@ -84,12 +84,6 @@ impl Line {
     pub(super) fn draw(&self, seed: u64, purpose: &str, number: u64) -> Result<LinkConfig, LinkConfigError> {
         self.config(delay(self.spread, seed, purpose, number))
     }
-
-    /// Not faster than that.
-    fn slowed(self, bytes_per_second: Option<u64>) -> Self {
-        let rate = self.bytes_per_second.into_iter().chain(bytes_per_second).min();
-        Self { bytes_per_second: rate, ..self }
-    }
 }
 
 /// The lines of a network.
@@ -124,11 +118,16 @@ impl Lines {
         };
     }
 
-    /// The line from one host to another, of those regions.
+    /// The line from one host to another, of those regions, if neither is slow.
     pub(super) fn between(&self, (from, to): (HostId, HostId), regions: (u16, u16)) -> Line {
         let line = self.pairs.get(&(from, to)).or_else(|| self.regions.get(&regions));
-        let line = line.copied().unwrap_or(self.default);
-        line.slowed(self.slow.get(&from).copied()).slowed(self.slow.get(&to).copied())
+        line.copied().unwrap_or(self.default)
+    }
+
+    /// The rate between two hosts whose line has that one.
+    pub(super) fn slowest(&self, (from, to): (HostId, HostId), rate: Option<u64>) -> Option<u64> {
+        let of_hosts = [from, to].into_iter().filter_map(|host| self.slow.get(&host).copied());
+        rate.into_iter().chain(of_hosts).min()
     }
 }
 
@@ -155,16 +154,18 @@ mod tests {
     #[test]
     fn a_slow_host_slows_all_of_its_lines_and_no_line_is_faster_for_it() {
         let mut lines = Lines::default();
-        lines.set_default(Line::default().rate(1000));
         lines.set_slow(1, Some(100));
         lines.set_slow(2, Some(5000));
-        let rate = |from, to| lines.between((from, to), (0, 0)).bytes_per_second;
+        let rate = |from, to| lines.slowest((from, to), Some(1000));
         assert_eq!(
             (rate(1, 3), rate(3, 1), rate(2, 3), rate(1, 2)),
             (Some(100), Some(100), Some(1000), Some(100))
         );
         lines.set_slow(1, None);
-        assert_eq!(lines.between((1, 3), (0, 0)).bytes_per_second, Some(1000));
+        assert_eq!(
+            (lines.slowest((1, 3), Some(1000)), lines.slowest((2, 3), None)),
+            (Some(1000), Some(5000))
+        );
     }
 
     #[test]

@@ -36,9 +36,17 @@
 //!
 //! [`assert_repeatable`] runs a scenario several times and finds the first thing that differs. A reactor repeats if it takes time from tokio's clock and draws from [`Setup::seed`] alone, has no tasks on other
 //! threads, and iterates over nothing whose order is random.
+//!
+//! # Fuzzing
+//!
+//! The fuzz target `network` makes of bytes a network of two to four nodes with queues of a few messages, and what is done to
+//! it: messages, questions, cuts, resets, crashes, bans, receivers that do not read. All messages are numbered, and what is read is
+//! held against what was sent; in the end the faults cease, and the network must recover. What is asked of it is in
+//! `tests/it/network/drive/mod.rs`; `cargo test` replays the corpus, and `fuzz/explore.sh network 600` looks for more.
 
 mod byzantine;
 mod check;
+mod clocks;
 mod cuts;
 mod events;
 mod fabric;

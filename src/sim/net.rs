@@ -51,6 +51,12 @@ pub enum SimError {
     /// The system gave no runtime.
     #[error("cannot start a runtime: {0}")]
     Runtime(#[from] std::io::Error),
+    /// No clock of a simulation runs so fast or so slow.
+    #[error("a drift of {ppm} millionths; at most 500,000 either way")]
+    Drift {
+        /// By how many millionths.
+        ppm: i32,
+    },
     /// What was waited for did not come.
     #[error("after {waited:?} of virtual time the condition did not hold")]
     Deadline {
@@ -98,6 +104,7 @@ impl SimNet {
             let _time = runtime.enter();
             Arc::new(Fabric::new(seed, keep))
         };
+        runtime.spawn(fabric.timetable().run());
         Ok(Self { seed, depth, fabric, hosts: Vec::new(), by_id: BTreeMap::new(), runtime })
     }
 
@@ -466,7 +473,7 @@ impl SimNet {
     /// If it is a node of another network, which has more of them.
     #[must_use]
     pub fn id(&self, node: Node) -> NodeId {
-        self.hosts[node.number()].key.id()
+        self.host(node).key.id()
     }
 
     /// A node's address.
@@ -476,7 +483,15 @@ impl SimNet {
     /// As for [`Self::id`].
     #[must_use]
     pub fn address(&self, node: Node) -> NodeAddress {
-        self.hosts[node.number()].node_address()
+        self.host(node).node_address()
+    }
+
+    pub(super) fn host(&self, node: Node) -> &Host {
+        &self.hosts[node.number()]
+    }
+
+    pub(super) fn host_mut(&mut self, node: Node) -> Option<&mut Host> {
+        self.hosts.get_mut(node.number())
     }
 
     /// The node that has an identity.

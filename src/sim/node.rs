@@ -6,26 +6,26 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::byzantine::Byzantine;
+use super::clocks::HostClock;
 use super::fabric::Fabric;
 use super::lines::HostId;
 use super::seed::derive;
 use super::wire::Wire;
 use super::{Depth, events};
 use crate::address::{IpPrefix, NodeAddress};
+use crate::channel::Clock;
 use crate::event::Event;
 use crate::id::{NodeId, NodeKey};
-use crate::peer::{Limit, WallTime};
+use crate::peer::Limit;
 use crate::router::{BuildError, Builder, MemoryStore, Report, Router, RouterHandle};
 use crate::transport::plain::PlainOver;
 use crate::transport::rlpx::RlpxOver;
 
 /// The port at which nodes listen.
 const PORT: u16 = 30_303;
-
-/// What the wall's clock says when the network begins.
-const BEGAN: u64 = 1_767_225_600_000;
 
 /// A node of a [`SimNet`](super::SimNet).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -142,6 +142,7 @@ pub(super) struct Host {
     pub(super) character: Character,
     /// Whom it is told of at each start, and whether it keeps a connection to them.
     pub(super) known: Vec<(NodeAddress, bool)>,
+    pub(super) clock: HostClock,
     pub(super) store: MemoryStore,
     pub(super) lives: u32,
     pub(super) running: Option<Running>,
@@ -184,6 +185,7 @@ impl Host {
             address: SocketAddr::new(ip, PORT),
             character,
             known: Vec::new(),
+            clock: HostClock::default(),
             store: MemoryStore::new(),
             lives: 0,
             running: None,
@@ -212,7 +214,7 @@ impl Host {
         let life = self.lives;
         let seed = derive(seed, "node", u64::from(host));
         let setup_seed = |purpose: &str| derive(seed, purpose, u64::from(life));
-        let mut builder = Router::builder(id);
+        let mut builder = Router::builder_by(id, Clock::drifting(Instant::now(), self.clock.ppm()));
         let wire = Wire::listen(fabric, host, self.address);
         match depth {
             Depth::Plain => builder.transport(PlainOver::insecure(id, wire)),
@@ -221,10 +223,9 @@ impl Host {
                 builder.transport(RlpxOver::insecure_with_seed(self.key.clone(), wire, seed))
             }
         };
-        let elapsed = u64::try_from(fabric.elapsed().as_millis()).unwrap_or(u64::MAX);
         builder
             .seed(setup_seed("peers"))
-            .wall_time(WallTime::from_unix_ms(BEGAN.saturating_add(elapsed)))
+            .wall_time(self.clock.wall_time(fabric.elapsed()))
             .store(self.store.clone());
         let observing = Arc::clone(fabric);
         builder.observer(move |event: &Event| {

@@ -39,8 +39,14 @@ pub enum Act {
     HealAll,
     /// Breaks the connections between two nodes.
     Reset(Node, Node),
-    /// Slows a node's new connections, or no longer, in bytes per second.
+    /// Stalls the connections between two nodes.
+    Stall(Node, Node),
+    /// Slows a node's connections, or no longer, in bytes per second.
     Slow(Node, Option<u64>),
+    /// Lets a node's clock run fast by so many millionths, or slow, from its next start on.
+    Drift(Node, i32),
+    /// Turns a node's wall clock forward by so many seconds, or back; it is read at the next start.
+    TurnClock(Node, i64),
     /// Sets what connects nodes.
     Line(Line),
 }
@@ -63,8 +69,11 @@ impl fmt::Display for Act {
             Self::Heal(name) => write!(f, "heal `{name}`"),
             Self::HealAll => f.write_str("heal all"),
             Self::Reset(a, b) => write!(f, "reset {a} <-> {b}"),
+            Self::Stall(a, b) => write!(f, "stall {a} <-> {b}"),
             Self::Slow(node, Some(rate)) => write!(f, "slow {node} to {rate} B/s"),
             Self::Slow(node, None) => write!(f, "let {node} be as fast as others"),
+            Self::Drift(node, ppm) => write!(f, "let the clock of {node} run fast by {ppm} ppm"),
+            Self::TurnClock(node, seconds) => write!(f, "turn the clock of {node} by {seconds:+} s"),
             Self::Line(line) => write!(f, "let the latency be {:?}", line.latency),
         }
     }
@@ -114,7 +123,8 @@ impl Script {
     }
 
     /// Draws `faults` faults of all kinds within `length`, and ends each of them within it: nodes are killed and started,
-    /// powered off and on, ways are cut and mended, the network is parted and healed, connections are reset.
+    /// powered off and on, slowed, and started again with clocks that run otherwise (by 5 % at most) or were turned (by a day
+    /// at most); ways are cut and mended, the network is parted and healed, connections are reset and stalled.
     #[must_use]
     pub fn drawn(seed: u64, nodes: &[Node], faults: usize, length: Duration) -> Self {
         let mut draws = draws(seed, "faults", 0);
@@ -125,26 +135,49 @@ impl Script {
         for number in 0..faults {
             let begins = part_of(length / 2, &mut draws);
             let ends = begins + part_of(length - begins, &mut draws);
-            let (one, other) = (pick(nodes, &mut draws), pick(nodes, &mut draws));
-            let (begin, end) = match draws.next_u32() % 6 {
-                0 => (Act::Kill(one), Some(Act::Start(one))),
-                1 => (Act::PowerOff(one), Some(Act::PowerOn(one))),
-                2 => (Act::Cut(one, other), Some(Act::Mend(one, other))),
-                3 => {
-                    let name = format!("part {number}");
-                    let (left, right) = nodes.iter().partition(|_| draws.next_u32().is_multiple_of(2));
-                    (Act::Partition(name.clone(), vec![left, right]), Some(Act::Heal(name)))
-                }
-                4 => (Act::ShutDown(one), Some(Act::Start(one))),
-                _ => (Act::Reset(one, other), None),
-            };
+            let (begin, end) = fault(number, nodes, &mut draws);
             script = script.at(begins, begin);
-            if let Some(end) = end {
-                script = script.at(ends, end);
-            }
+            script = end.into_iter().fold(script, |script, act| script.at(ends, act));
         }
         script
     }
+}
+
+/// Draws a fault, and what ends it.
+fn fault(number: usize, nodes: &[Node], draws: &mut ChaCha8Rng) -> (Act, Vec<Act>) {
+    let (one, other) = (pick(nodes, draws), pick(nodes, draws));
+    match draws.next_u32() % 9 {
+        0 => (Act::Kill(one), vec![Act::Start(one)]),
+        1 => (Act::PowerOff(one), vec![Act::PowerOn(one)]),
+        2 => (Act::Cut(one, other), vec![Act::Mend(one, other)]),
+        3 => {
+            let name = format!("part {number}");
+            let (left, right) = nodes.iter().partition(|_| draws.next_u32().is_multiple_of(2));
+            (Act::Partition(name.clone(), vec![left, right]), vec![Act::Heal(name)])
+        }
+        4 => (Act::ShutDown(one), vec![Act::Start(one)]),
+        5 => (Act::Reset(one, other), Vec::new()),
+        6 => (Act::Stall(one, other), Vec::new()),
+        7 => {
+            let rate = 1_000 << (draws.next_u32() % 8);
+            (Act::Slow(one, Some(rate)), vec![Act::Slow(one, None)])
+        }
+        _ => {
+            let drift = Act::Drift(one, i32::try_from(either_way(MOST_DRIFT_PPM, draws)).unwrap_or(0));
+            let turn = Act::TurnClock(one, either_way(MOST_TURN_SECONDS, draws));
+            (Act::Kill(one), vec![drift, turn, Act::Start(one)])
+        }
+    }
+}
+
+/// How much the clocks of nodes are drawn to run otherwise, and to be turned.
+const MOST_DRIFT_PPM: u32 = 50_000;
+const MOST_TURN_SECONDS: u32 = 86_400;
+
+/// A number from `-most` to `most`.
+fn either_way(most: u32, draws: &mut ChaCha8Rng) -> i64 {
+    let drawn = draws.next_u64() % (2 * u64::from(most) + 1);
+    i64::try_from(drawn).unwrap_or(0) - i64::from(most)
 }
 
 /// A time from zero to `most`.
@@ -184,6 +217,8 @@ impl SimNet {
             Act::PowerOn(node) => return self.power_on(*node),
             Act::Line(line) => return self.set_line(*line),
             Act::Slow(node, rate) => return self.slow(*node, *rate),
+            Act::Drift(node, ppm) => return self.drift(*node, *ppm),
+            Act::TurnClock(node, seconds) => self.turn_clock(*node, *seconds),
             Act::Kill(node) => drop(self.kill(*node)),
             Act::ShutDown(node) => drop(self.begin_shut_down(*node)),
             Act::PowerOff(node) => drop(self.power_off(*node)),
@@ -197,6 +232,7 @@ impl SimNet {
             Act::Heal(name) => drop(self.heal(name)),
             Act::HealAll => self.heal_all(),
             Act::Reset(a, b) => drop(self.reset(*a, *b)),
+            Act::Stall(a, b) => drop(self.stall(*a, *b)),
         }
         Ok(())
     }
@@ -225,17 +261,28 @@ mod tests {
     #[test]
     fn drawn_faults_end_within_their_time_and_follow_from_the_seed() {
         let nodes: Vec<Node> = (0..9).map(Node).collect();
-        let script = Script::drawn(1, &nodes, 40, 60 * SECOND);
-        assert_eq!(script, Script::drawn(1, &nodes, 40, 60 * SECOND));
-        assert_ne!(script, Script::drawn(2, &nodes, 40, 60 * SECOND));
+        let script = Script::drawn(1, &nodes, 60, 60 * SECOND);
+        assert_eq!(script, Script::drawn(1, &nodes, 60, 60 * SECOND));
+        assert_ne!(script, Script::drawn(2, &nodes, 60, 60 * SECOND));
         assert!(script.steps().iter().all(|(at, _)| *at <= 60 * SECOND));
         let count = |of: fn(&Act) -> bool| script.steps().iter().filter(|(_, act)| of(act)).count();
         let pairs = [
             (count(|act| matches!(act, Act::PowerOff(_))), count(|act| matches!(act, Act::PowerOn(_)))),
             (count(|act| matches!(act, Act::Cut(..))), count(|act| matches!(act, Act::Mend(..)))),
             (count(|act| matches!(act, Act::Partition(..))), count(|act| matches!(act, Act::Heal(_)))),
+            (
+                count(|act| matches!(act, Act::Slow(_, Some(_)))),
+                count(|act| matches!(act, Act::Slow(_, None))),
+            ),
+            (count(|act| matches!(act, Act::Drift(..))), count(|act| matches!(act, Act::TurnClock(..)))),
         ];
         assert!(pairs.iter().all(|(begun, ended)| begun == ended && *begun > 0), "{pairs:?}");
+        let modest = |act: &Act| match act {
+            Act::Drift(_, ppm) => ppm.unsigned_abs() <= MOST_DRIFT_PPM,
+            Act::TurnClock(_, seconds) => seconds.unsigned_abs() <= MOST_TURN_SECONDS.into(),
+            _ => true,
+        };
+        assert!(script.steps().iter().all(|(_, act)| modest(act)));
         assert!(Script::drawn(1, &[], 40, SECOND).steps().is_empty());
     }
 }

@@ -16,6 +16,8 @@ mod corpus;
 mod hostile;
 #[cfg(feature = "cli")]
 mod interop;
+#[cfg(feature = "sim")]
+mod network;
 #[cfg(feature = "model")]
 mod peer_corpus;
 mod peer_states;
@@ -27,6 +29,8 @@ mod rlpx_corpus;
 mod router;
 #[cfg(feature = "sim")]
 mod sim;
+#[cfg(feature = "cli")]
+mod sim_command;
 #[cfg(feature = "sqlite")]
 mod store;
 mod tidy;

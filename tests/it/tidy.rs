@@ -57,6 +57,12 @@ const ROOT_MACROS: &[(&str, &str)] = &[("protocol", "message")];
 /// The transports: modules below `transport` that must not know of each other.
 const TRANSPORTS: &[&str] = &["memory", "plain", "rlpx", "tcp", "quic", "mconn"];
 
+/// Files of a node that go by tokio's time and not by the node's clock, each with the reason.
+const ON_TOKIOS_TIME: &[(&str, &str)] = &[
+    ("src/channel/clock.rs", "it is the clock"),
+    ("src/router/store.rs", "it waits for a thread, which no simulation has"),
+];
+
 /// Files that may use `HashMap` and `HashSet`, each with the reason why its order reaches no output.
 const HASHED: &[(&str, &str)] = &[];
 

@@ -9,6 +9,7 @@ mod policy;
 mod probe;
 mod refusal;
 mod replay;
+mod sim;
 mod status;
 
 use std::net::SocketAddr;
@@ -17,10 +18,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use mimalloc::MiMalloc;
 use peerage::NodeAddress;
 use peerage::peer::MAX_DURATION;
 
 use crate::output::{Failure, Output};
+
+/// Thousands of nodes in one process are many small pieces of memory, each looked at for a moment.
+#[global_allocator]
+static MEMORY: MiMalloc = MiMalloc;
 
 /// An actor-based peer-to-peer router that speaks Ethereum's RLPx.
 #[derive(Parser)]
@@ -105,6 +111,41 @@ enum Command {
         /// Prints every input with what is decided on it.
         #[arg(short, long)]
         verbose: bool,
+    },
+    /// Runs a whole network on virtual time, as a scenario file says, and says what did not hold.
+    ///
+    /// The nodes are whole, their network and their time are simulated: all that happens follows from the file and the
+    /// seed. Exits with 0 if all that the file expects held, with 1 and a line to replay it if something did not, and with
+    /// 2 if the file is no scenario, with the line and column of what is wrong.
+    ///
+    /// With --seeds, one seed after the other is run until something does not hold. Then acts are left out as long as that
+    /// is so, and what remains is printed.
+    Sim {
+        /// The scenario.
+        #[arg(value_name = "SCENARIO")]
+        file: PathBuf,
+        /// What everything is drawn from.
+        #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "seeds")]
+        seed: u64,
+        /// So many seeds from 0 on, or those from A to before B.
+        #[arg(long, value_name = "N|A..B", value_parser = sim::seeds)]
+        seeds: Option<sim::Seeds>,
+        /// Runs the seed in so many processes, 2 to 1000, and says whether each did the same.
+        #[arg(
+            long, value_name = "PROCESSES", conflicts_with_all = ["seeds", "report"],
+            value_parser = clap::value_parser!(u32).range(2..=1000)
+        )]
+        repeat: Option<u32>,
+        /// Runs all of the seeds, also behind one of which something did not hold.
+        #[arg(long, requires = "seeds")]
+        keep_going: bool,
+        /// How much of a node is simulated, instead of what the scenario says.
+        #[arg(long, value_enum)]
+        depth: Option<sim::DepthKind>,
+        /// A folder for a page about the run, index.html, made if it is missing. With --seeds it is about the first run of
+        /// which something did not hold.
+        #[arg(long, value_name = "DIR")]
+        report: Option<PathBuf>,
     },
     /// Dials any RLPx node and says what it finds, stage by stage.
     Probe {
@@ -200,6 +241,9 @@ fn run(command: Command, output: &Output) -> Result<(), Failure> {
         }
         Command::Replay { file, until, verbose } => {
             replay::run(output, &replay::Settings { file: &file, until, verbose })
+        }
+        Command::Sim { file, seed, seeds, repeat, keep_going, depth, report } => {
+            sim::run(output, &sim::Settings { file, seed, repeat, seeds, keep_going, depth, report })
         }
         Command::Probe { target, timeout, offers, network } => {
             runtime()?.block_on(probe::run(output, target, timeout, &offers, network))

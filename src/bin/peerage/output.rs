@@ -1,5 +1,6 @@
 //! Text for people, or one JSON object per line.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use peerage::event::{Blame, Closed, Side};
@@ -18,6 +19,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// It was tried and failed: exit code 1.
     Failed(String),
+    /// It failed, and the last object printed tells so: exit code 1.
+    Shown(String),
 }
 
 impl Failure {
@@ -29,16 +32,20 @@ impl Failure {
         Self::Failed(text.into())
     }
 
+    pub(crate) fn shown(text: impl Into<String>) -> Self {
+        Self::Shown(text.into())
+    }
+
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::Failed(_) => 1,
+            Self::Failed(_) | Self::Shown(_) => 1,
             Self::Usage(_) => 2,
         }
     }
 
     fn text(&self) -> &str {
         match self {
-            Self::Usage(text) | Self::Failed(text) => text,
+            Self::Usage(text) | Self::Failed(text) | Self::Shown(text) => text,
         }
     }
 }
@@ -46,6 +53,11 @@ impl Failure {
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
         Self { json }
+    }
+
+    /// Whether programs read it.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
     }
 
     /// Prints `text` for people, or `value` for programs.
@@ -75,7 +87,7 @@ impl Output {
     }
 
     pub(crate) fn failure(&self, failure: &Failure) {
-        if self.json {
+        if self.json && !matches!(failure, Failure::Shown(_)) {
             print(&json!({ "event": "error", "error": failure.text() }).to_string());
         }
         // Standard error may be closed; then nobody reads it.
@@ -104,7 +116,14 @@ pub(crate) fn in_words(closed: &Closed) -> String {
     format!("closed {by}: {}{detail}", closed.label.replace('_', " "))
 }
 
-/// Text from a peer, made safe for a terminal.
+/// Counts by label, for people.
+pub(crate) fn by_label<K: AsRef<str>>(counts: &BTreeMap<K, u64>) -> String {
+    let each: Vec<String> =
+        counts.iter().map(|(label, count)| format!("{count} {}", label.as_ref().replace('_', " "))).collect();
+    if each.is_empty() { "none".into() } else { each.join(", ") }
+}
+
+/// Text from elsewhere, made safe for a terminal.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -30,7 +30,7 @@ fn sentence(error: &Error) -> String {
     let context = |kind| error.get(kind).map(ToString::to_string);
     match (error.kind(), context(ContextKind::InvalidArg), error.source()) {
         (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, ..) => {
-            "a command is missing: devnet, node, replay, probe or key".into()
+            "a command is missing: devnet, node, replay, sim, probe or key".into()
         }
         (ErrorKind::ValueValidation, Some(argument), Some(why)) => format!("{argument}: {why}"),
         _ => {

@@ -11,7 +11,7 @@ use peerage::observe::journal::{Ending, Header, JournalError, Replay, Step};
 use peerage::peer::{Answer, Output as Decided, Report};
 use serde_json::{Value, json};
 
-use crate::output::{Failure, Output, printable};
+use crate::output::{Failure, Output, by_label, printable};
 
 pub(crate) struct Settings<'a> {
     pub(crate) file: &'a Path,
@@ -198,12 +198,6 @@ impl Sums {
             "forgotten": self.forgotten, "same": same,
         }));
     }
-}
-
-fn by_label<K: AsRef<str>>(counts: &BTreeMap<K, u64>) -> String {
-    let each: Vec<String> =
-        counts.iter().map(|(label, count)| format!("{count} {}", label.as_ref().replace('_', " "))).collect();
-    if each.is_empty() { "none".into() } else { each.join(", ") }
 }
 
 fn nanos(time: Duration) -> u64 {

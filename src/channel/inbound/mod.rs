@@ -11,13 +11,16 @@ mod local;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::coop::consume_budget;
 
+use super::clock::Clock;
 use super::config::Limits;
 use super::counters::{ChannelCounters, DropReason};
 use super::link::Link;
@@ -102,10 +105,10 @@ pub(crate) trait Inbound: Send + Sync {
 pub(crate) struct InboundQueue<M: Message> {
     outbound: FlowConfig,
     counters: Arc<ChannelCounters>,
+    clock: Clock,
     flow: FlowConfig,
     quota: Option<Quota>,
     state: Mutex<State<M>>,
-    readable: Notify,
     room: Notify,
     local_room: Notify,
 }
@@ -114,7 +117,8 @@ struct State<M: Message> {
     queue: FairQueue<NodeId, Envelope<M>>,
     /// Peers that are gone but have messages queued.
     leaving: BTreeSet<NodeId>,
-    receiver_waits: bool,
+    /// The receiver, while it waits. Kept under the lock that whoever delivers holds anyway.
+    receiver: Option<Waker>,
     /// Whether a local message found no room since room was last made.
     local_waits: bool,
     receiver_gone: bool,
@@ -122,13 +126,13 @@ struct State<M: Message> {
 }
 
 impl<M: Message> InboundQueue<M> {
-    pub(crate) fn new(limits: Limits, counters: Arc<ChannelCounters>) -> Self {
+    pub(crate) fn new(limits: Limits, counters: Arc<ChannelCounters>, clock: Clock) -> Self {
         let Limits { outbound, inbound: flow, total, quota } = limits;
         let state = State {
             // A message is a user's type: it is dropped when nothing is locked.
             queue: FairQueue::keeping_lost(total),
             leaving: BTreeSet::new(),
-            receiver_waits: false,
+            receiver: None,
             local_waits: false,
             receiver_gone: false,
             closed: false,
@@ -136,10 +140,10 @@ impl<M: Message> InboundQueue<M> {
         Self {
             outbound,
             counters,
+            clock,
             flow,
             quota,
             state: Mutex::new(state),
-            readable: Notify::new(),
             room: Notify::new(),
             local_room: Notify::new(),
         }
@@ -150,24 +154,28 @@ impl<M: Message> InboundQueue<M> {
     }
 
     pub(super) fn try_recv(&self) -> Option<Envelope<M>> {
-        self.next().ok().flatten()
+        match self.next(None) {
+            Poll::Ready(found) => found,
+            Poll::Pending => None,
+        }
     }
 
     pub(super) async fn recv(&self) -> Option<Envelope<M>> {
         // A queue that is never empty must not keep its reader from giving way to other tasks.
         consume_budget().await;
-        loop {
-            match self.next() {
-                Ok(found) => return found,
-                Err(Empty) => self.readable.notified().await,
-            }
-        }
+        poll_fn(|cx| self.next(Some(cx))).await
     }
 
-    fn next(&self) -> Result<Option<Envelope<M>>, Empty> {
-        let now = tokio::time::Instant::now().into_std();
+    /// The next message, or `None` if no more comes. If there is none, `waiting` is woken when there is.
+    fn next(&self, waiting: Option<&Context<'_>>) -> Poll<Option<Envelope<M>>> {
         let lost: Vec<Envelope<M>>;
         let mut state = self.lock();
+        if state.queue.is_empty() && !state.closed {
+            // A receiver looks once more after each message; what time it is matters to what is queued alone.
+            state.receiver = waiting.map(|cx| cx.waker().clone());
+            return Poll::Pending;
+        }
+        let now = self.clock.now();
         let before = state.queue.len();
         let popped = state.queue.pop(now);
         lost = state.queue.take_lost();
@@ -175,13 +183,13 @@ impl<M: Message> InboundQueue<M> {
         self.counters.add_dropped(DropReason::Stale, stale as u64);
         let Some(popped) = popped else {
             if state.closed {
-                return Ok(None);
+                return Poll::Ready(None);
             }
-            state.receiver_waits = true;
+            state.receiver = waiting.map(|cx| cx.waker().clone());
             if stale > 0 {
                 self.freed(state);
             }
-            return Err(Empty);
+            return Poll::Pending;
         };
         let peer = popped.item.from;
         if state.leaving.contains(&peer) && state.queue.flow_len(peer) == 0 {
@@ -190,7 +198,7 @@ impl<M: Message> InboundQueue<M> {
         }
         self.freed(state);
         drop(lost);
-        Ok(Some(popped.item))
+        Poll::Ready(Some(popped.item))
     }
 
     /// Messages have left the queue: wakes whoever waits for room. It may have been another's messages that stood in
@@ -209,10 +217,9 @@ impl<M: Message> InboundQueue<M> {
     /// Counts a message that was queued, and wakes the receiver if it waits.
     fn received(&self, mut state: MutexGuard<'_, State<M>>, bytes: usize) {
         self.counters.add_received(bytes);
-        if state.receiver_waits {
-            state.receiver_waits = false;
+        if let Some(receiver) = state.receiver.take() {
             drop(state);
-            self.readable.notify_one();
+            receiver.wake();
         }
     }
 
@@ -232,9 +239,6 @@ impl<M: Message> InboundQueue<M> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// Nothing waits now.
-struct Empty;
 
 impl<M: Message> Inbound for InboundQueue<M> {
     fn spec(&self) -> ChannelSpec {
@@ -282,9 +286,12 @@ impl<M: Message> Inbound for InboundQueue<M> {
         let mut state = self.lock();
         state.closed = true;
         state.queue.close();
+        let receiver = state.receiver.take();
         // Whoever waits for room is to hear that none comes.
         self.freed(state);
-        self.readable.notify_one();
+        if let Some(receiver) = receiver {
+            receiver.wake();
+        }
     }
 
     fn depth(&self) -> (usize, usize) {

@@ -37,14 +37,16 @@ impl Link {
             none => *none = Some(end),
         }
         state.queue.close();
-        state.writer_waits = false;
+        let writer = state.writer.take();
         drop(state);
         self.closing.raise();
         if drop_queued {
             self.dropped.raise();
             self.finished.raise();
         }
-        self.writable.notify_one();
+        if let Some(writer) = writer {
+            writer.wake();
+        }
         self.room.notify_waiters();
         self.fail_questions();
         first
@@ -67,7 +69,7 @@ impl Link {
     /// How long a closing link may still write.
     pub(crate) fn drain_left(&self) -> Option<Duration> {
         let until = self.lock().end.as_ref()?.drain_until?;
-        Some(until.saturating_duration_since(tokio::time::Instant::now().into_std()))
+        Some(until.saturating_duration_since(self.clock.now()))
     }
 
     /// The writer has written its last.

@@ -1,21 +1,24 @@
 //! Something that happens once.
 
-use std::pin::pin;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
-use tokio::sync::Notify;
+use futures::task::AtomicWaker;
 
 /// Is raised once, and stays so. Looking at it takes no lock: each message does.
+///
+/// One task waits for it at a time: the latest to be polled is woken.
 #[derive(Debug, Default)]
 pub(super) struct Flag {
     raised: AtomicBool,
-    notify: Notify,
+    waiting: AtomicWaker,
 }
 
 impl Flag {
     pub(super) fn raise(&self) {
         self.raised.store(true, Ordering::Release);
-        self.notify.notify_waiters();
+        self.waiting.wake();
     }
 
     pub(super) fn is_raised(&self) -> bool {
@@ -24,17 +27,22 @@ impl Flag {
 
     /// Completes once it is raised. Cancel-safe.
     pub(super) async fn raised(&self) {
-        let mut notified = pin!(self.notify.notified());
-        // Registered before it is looked at, so that nothing falls between the two.
-        notified.as_mut().enable();
-        if !self.is_raised() {
-            notified.await;
-        }
+        poll_fn(|cx| {
+            if self.is_raised() {
+                return Poll::Ready(());
+            }
+            // Registered before it is looked at again, so that nothing falls between the two.
+            self.waiting.register(cx.waker());
+            if self.is_raised() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use futures::FutureExt;
 
     use super::*;
@@ -43,13 +51,10 @@ mod tests {
     async fn whoever_waits_and_whoever_comes_later_learns_of_it() {
         let flag = Flag::default();
         let mut waiting = pin!(flag.raised());
-        let mut other = pin!(flag.raised());
         assert_eq!((waiting.as_mut().now_or_never(), flag.is_raised()), (None, false));
-        assert_eq!(other.as_mut().now_or_never(), None);
         flag.raise();
         assert!(flag.is_raised());
         waiting.await;
-        other.await;
         flag.raised().await;
     }
 

@@ -8,7 +8,9 @@ mod ending;
 mod flag;
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use tokio::sync::Notify;
@@ -19,6 +21,7 @@ use self::flag::Flag;
 use super::Fate;
 use super::answering::Slots;
 use super::asking::Asking;
+use super::clock::Clock;
 use super::counters::{ChannelCounters, DropReason};
 use crate::address::Endpoint;
 use crate::id::{ChannelId, ConnId, Direction, NodeId};
@@ -55,12 +58,13 @@ pub(crate) struct Link {
     pub(crate) conn: ConnId,
     pub(crate) direction: Direction,
     pub(crate) far_end: FarEnd,
-    channels: Vec<LinkChannel>,
+    /// The node's.
+    pub(crate) clock: Clock,
+    channels: Box<[LinkChannel]>,
     state: Mutex<State>,
     /// Locked before `state` where both are.
     pub(in crate::channel) asking: Asking,
     pub(in crate::channel) answering: Slots,
-    writable: Notify,
     room: Notify,
     closing: Flag,
     dropped: Flag,
@@ -76,7 +80,8 @@ struct State {
     /// Refusals of the peer's questions that found no room; they are queued as soon as there is some.
     held: VecDeque<Frame>,
     settled: bool,
-    writer_waits: bool,
+    /// The writer, while it waits. Kept under the lock that everybody holds who has something to write.
+    writer: Option<Waker>,
     end: Option<End>,
 }
 
@@ -116,8 +121,9 @@ impl Link {
         conn: ConnId,
         direction: Direction,
         far_end: FarEnd,
+        clock: Clock,
         limits: LinkLimits,
-        channels: Vec<LinkChannel>,
+        channels: Box<[LinkChannel]>,
     ) -> Self {
         let mut queue = FairQueue::new(limits.queue);
         for channel in &channels {
@@ -127,16 +133,16 @@ impl Link {
         }
         let tallies = vec![Tally::default(); channels.len()];
         let held = VecDeque::new();
-        let state = State { queue, tallies, held, settled: false, writer_waits: false, end: None };
+        let state = State { queue, tallies, held, settled: false, writer: None, end: None };
         Self {
             conn,
             direction,
             far_end,
+            clock,
             asking: Asking::new(limits.asking, channels.iter().map(|channel| channel.id)),
             answering: Slots::new(limits.answering),
             channels,
             state: Mutex::new(state),
-            writable: Notify::new(),
             room: Notify::new(),
             closing: Flag::default(),
             dropped: Flag::default(),
@@ -275,7 +281,7 @@ impl Link {
     /// Queues a control packet ahead of all frames; says whether there was room.
     pub(crate) fn push_control(&self, packet: Packet) -> bool {
         let mut state = self.lock();
-        let now = tokio::time::Instant::now().into_std();
+        let now = self.clock.now();
         let pushed = state.queue.push_control(now, packet, 0);
         self.wake_writer(state);
         pushed.is_queued()
@@ -283,10 +289,11 @@ impl Link {
 
     fn wake_writer(&self, mut state: MutexGuard<'_, State>) {
         // Waking costs far more than pushing: only a writer that waits is woken.
-        if state.writer_waits && !state.queue.is_empty() {
-            state.writer_waits = false;
+        if !state.queue.is_empty()
+            && let Some(writer) = state.writer.take()
+        {
             drop(state);
-            self.writable.notify_one();
+            writer.wake();
         }
     }
 
@@ -301,17 +308,17 @@ impl Link {
     ///
     /// Cancel-safe: packets are taken only when the future completes.
     pub(crate) async fn next_batch(&self, batch: &mut Vec<Packet>, max_bytes: usize) -> Batch {
-        loop {
-            if let Some(found) = self.try_batch(batch, max_bytes) {
-                return found;
-            }
-            self.writable.notified().await;
-        }
+        poll_fn(|cx| self.poll_batch(cx, batch, max_bytes)).await
     }
 
-    fn try_batch(&self, batch: &mut Vec<Packet>, max_bytes: usize) -> Option<Batch> {
-        let now = tokio::time::Instant::now().into_std();
+    fn poll_batch(&self, cx: &Context<'_>, batch: &mut Vec<Packet>, max_bytes: usize) -> Poll<Batch> {
         let mut state = self.lock();
+        if state.queue.is_empty() && state.held.is_empty() && state.end.is_none() {
+            // The writer looks once more after each batch; what time it is matters to what is queued alone.
+            state.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let now = self.clock.now();
         self.release(now, &mut state);
         let (before, mut bytes) = (state.queue.len(), 0);
         let drained = match &state.end {
@@ -330,6 +337,10 @@ impl Link {
                 state.tallies[at].taken += 1;
             }
             taken += 1;
+            if batch.capacity() == 0 {
+                // Most batches are of one, and a vector begins with four.
+                batch.reserve_exact(1);
+            }
             batch.push(popped.item);
         }
         let has_stale = before - taken > state.queue.len();
@@ -341,21 +352,21 @@ impl Link {
             self.release(now, &mut state);
             drop(state);
             self.room.notify_waiters();
-            return self.try_batch(batch, max_bytes);
+            return self.poll_batch(cx, batch, max_bytes);
         }
         if taken > 0 {
             drop(state);
             self.room.notify_waiters();
-            return Some(Batch::Some);
+            return Poll::Ready(Batch::Some);
         }
         if has_stale {
             self.room.notify_waiters();
         }
         if state.end.is_some() {
-            return Some(Batch::Closing);
+            return Poll::Ready(Batch::Closing);
         }
-        state.writer_waits = true;
-        None
+        state.writer = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Counts a batch as written. Of a batch that broke, part may have arrived; it is not counted here, and so
@@ -387,6 +398,8 @@ impl Link {
 mod tests {
     use std::sync::Arc;
 
+    use futures::FutureExt;
+
     use super::*;
     use crate::queue::{FlowConfig, Overflow};
 
@@ -406,7 +419,7 @@ mod tests {
         };
         let flow = FlowConfig::new(1, 1, 1024, Overflow::Wait).unwrap();
         let channel = LinkChannel { id: NOTE, version: 1, flow, counters: Arc::default(), quota: None };
-        Link::new(ConnId::new(1), Direction::Inbound, far_end, limits, vec![channel])
+        Link::new(ConnId::new(1), Direction::Inbound, far_end, Clock::default(), limits, [channel].into())
     }
 
     #[test]
@@ -419,9 +432,10 @@ mod tests {
         link.push_or_hold(now, frame(2), 4);
         for code in 1..3 {
             let mut batch = Vec::new();
-            assert_eq!(link.try_batch(&mut batch, 1 << 16), Some(Batch::Some), "the writer would wait");
+            let found = link.next_batch(&mut batch, 1 << 16).now_or_never();
+            assert_eq!(found, Some(Batch::Some), "the writer would wait");
             assert_eq!(batch, [Packet::Frame(frame(code))]);
         }
-        assert_eq!(link.try_batch(&mut Vec::new(), 1 << 16), None);
+        assert_eq!(link.next_batch(&mut Vec::new(), 1 << 16).now_or_never(), None);
     }
 }

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::time::{Instant, timeout};
 
 use super::erased::AnyConnection;
 use super::events::About;
@@ -34,7 +33,7 @@ pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 pub(super) struct Task {
     shared: Arc<Shared>,
     link: Arc<Link>,
-    inbounds: Vec<BoundChannel>,
+    inbounds: Box<[BoundChannel]>,
 }
 
 /// An attempt at a connection, before anybody is admitted.
@@ -75,7 +74,7 @@ pub(super) async fn run_attempt<F>(
     let connected = tokio::select! {
         biased;
         () = shared.stopping.cancelled() => Err(quitting()),
-        connected = timeout(shared.config.handshake_timeout, connecting) => match connected {
+        connected = shared.clock.timeout(shared.config.handshake_timeout, connecting) => match connected {
             Ok(Ok(connected)) => connected,
             Ok(Err(_panic)) => Err(bug("handshake_panicked")),
             Err(_) => Err(trace.timed_out()),
@@ -125,7 +124,7 @@ async fn admit(shared: Arc<Shared>, attempt: Attempt, connection: Box<dyn AnyCon
 async fn turn_away(shared: &Shared, attempt: Attempt, connection: Box<dyn AnyConnection>, closed: Closed) {
     shared.events.emit(attempt.about(), EventKind::Failed { closed: closed.clone() });
     // A transport that panics in its farewell has lost the connection all the same.
-    let _ = AssertUnwindSafe(connection.refuse(closed.reason)).catch_unwind().await;
+    let _ = AssertUnwindSafe(connection.refuse(closed.reason, shared.clock)).catch_unwind().await;
     give_back(shared, attempt, closed).await;
 }
 
@@ -158,7 +157,7 @@ pub(super) fn filtered<T>(
 }
 
 fn new_link(shared: &Shared, attempt: Attempt, info: ConnectionInfo) -> Link {
-    let now = Instant::now().into_std();
+    let now = shared.clock.now();
     let channels = info.channels.iter().filter_map(|agreed| {
         let inbound = shared.inbounds.iter().find(|inbound| inbound.spec().id == agreed.id)?;
         let flow = inbound.outbound_flow();
@@ -166,7 +165,7 @@ fn new_link(shared: &Shared, attempt: Attempt, info: ConnectionInfo) -> Link {
         let quota = inbound.quota().map(|quota| Mutex::new(Meter::new(quota, now)));
         Some(LinkChannel { id: agreed.id, version: agreed.version, flow, counters, quota })
     });
-    let channels: Vec<LinkChannel> = channels.collect();
+    let channels: Box<[LinkChannel]> = channels.collect();
     let agreed = channels.iter().map(|channel| AgreedChannel { id: channel.id, version: channel.version });
     let introduction = Introduction {
         channels: agreed.collect(),
@@ -181,10 +180,10 @@ fn new_link(shared: &Shared, attempt: Attempt, info: ConnectionInfo) -> Link {
         understands_refusals: introduction.capabilities.iter().any(|has| has.name == INFO_CHANNEL.id),
         introduction,
     };
-    Link::new(attempt.conn, attempt.direction, far_end, shared.link_limits, channels)
+    Link::new(attempt.conn, attempt.direction, far_end, shared.clock, shared.link_limits, channels)
 }
 
-fn bound_channels(shared: &Shared, link: &Link) -> Vec<BoundChannel> {
+fn bound_channels(shared: &Shared, link: &Link) -> Box<[BoundChannel]> {
     let bind = |inbound: &Arc<dyn Inbound>| {
         let channel = link.channel(inbound.spec().id)?;
         Some(BoundChannel { id: channel.id, version: channel.version, inbound: Arc::clone(inbound) })
@@ -219,7 +218,7 @@ pub(super) async fn run<R: PacketReader, W: PacketWriter>(mut reader: R, writer:
         let mut discard = std::pin::pin!(discard);
         tokio::select! {
             biased;
-            _ = writing => { let _ = timeout(FAREWELL, discard).await; }
+            _ = writing => { let _ = shared.clock.timeout(FAREWELL, discard).await; }
             () = &mut discard => { link.all_written().await; }
         }
     };

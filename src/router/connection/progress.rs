@@ -1,8 +1,7 @@
 //! How far an attempt has come, for events and for the words of a timeout.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::time::Instant;
+use std::time::Instant;
 
 use crate::event::{Blame, Closed, DisconnectReason, EventKind, Layer, Stage};
 use crate::id::NodeId;
@@ -24,7 +23,7 @@ struct State {
 
 impl Trace {
     pub(super) fn new(shared: Arc<Shared>, about: About) -> Self {
-        let state = State { peer: None, stage: None, since: Instant::now() };
+        let state = State { peer: None, stage: None, since: shared.clock.now() };
         Self { shared, about, state: Mutex::new(state) }
     }
 
@@ -54,9 +53,9 @@ impl Trace {
 
 impl Progress for Trace {
     fn reached(&self, stage: Stage) {
-        let now = Instant::now();
+        let now = self.shared.clock.now();
         let mut state = self.lock();
-        let took = now - state.since;
+        let took = now.saturating_duration_since(state.since);
         state.since = now;
         state.stage = Some(stage);
         let about = About { peer: state.peer.or(self.about.peer), ..self.about };

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use futures::FutureExt;
 use tokio::sync::futures::Notified;
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep_until};
 
 use super::conduct::Conduct;
 use super::{BoundChannel, Shared};
@@ -36,8 +35,9 @@ pub(super) async fn run<R: PacketReader>(
     inbounds: &[BoundChannel],
     conduct: &mut Conduct,
 ) {
-    let mut keepalive = Keepalive::new(shared.config.keepalive, Instant::now().into_std());
-    let mut timer = std::pin::pin!(sleep_until(keepalive.next_timeout().into()));
+    let clock = shared.clock;
+    let mut keepalive = Keepalive::new(shared.config.keepalive, clock.now());
+    let mut timer = std::pin::pin!(clock.sleep_until(keepalive.next_timeout()));
     let mut finished = std::pin::pin!(link.finished());
     let mut held: Option<Held<'_>> = None;
     loop {
@@ -47,13 +47,14 @@ pub(super) async fn run<R: PacketReader>(
             () = &mut finished => break,
             () = &mut timer => {
                 let outcome = on_timer(&mut keepalive, link, held.is_some());
-                timer.as_mut().reset(keepalive.next_timeout().into());
+                timer.as_mut().reset(clock.due(keepalive.next_timeout()));
                 outcome.map(|()| held.take())
             }
             () = room(&mut held) => match held.take() {
                 Some(Held { frame, .. }) => {
-                    keepalive.on_received(Instant::now().into_std());
-                    deliver(frame, link, inbounds, conduct)
+                    let now = clock.now();
+                    keepalive.on_received(now);
+                    deliver(now, frame, link, inbounds, conduct)
                 }
                 None => Ok(None),
             },
@@ -110,7 +111,7 @@ async fn room(held: &mut Option<Held<'_>>) {
 }
 
 fn on_timer(keepalive: &mut Keepalive, link: &Arc<Link>, deaf: bool) -> Result<(), Closed> {
-    let now = Instant::now().into_std();
+    let now = link.clock.now();
     if deaf {
         // It is we who do not read: the peer's silence is our own. Our pings tell it that we live.
         keepalive.on_received(now);
@@ -132,11 +133,11 @@ fn on_read<'a>(
     inbounds: &'a [BoundChannel],
     conduct: &mut Conduct,
 ) -> Result<Option<Held<'a>>, Closed> {
-    let now = Instant::now().into_std();
+    let now = link.clock.now();
     let packet = read.inspect_err(|closed| conduct.note_end(closed))?;
     keepalive.on_received(now);
     match packet {
-        Packet::Frame(frame) => return deliver(frame, link, inbounds, conduct),
+        Packet::Frame(frame) => return deliver(now, frame, link, inbounds, conduct),
         Packet::Ping => {
             if keepalive.on_ping(now) == PingAnswer::Pong {
                 // A full control lane means that the peer does not read its answers: it needs no more of them.
@@ -153,6 +154,7 @@ fn on_read<'a>(
 
 /// Delivers a frame, or gives it back to be held until there is room.
 fn deliver<'a>(
+    now: std::time::Instant,
     frame: Frame,
     link: &Arc<Link>,
     inbounds: &'a [BoundChannel],
@@ -167,7 +169,6 @@ fn deliver<'a>(
     };
     let mut room = None;
     loop {
-        let now = Instant::now().into_std();
         match inbound.deliver(now, link, *version, frame.code, &frame.payload) {
             Delivery::Done => return Ok(None),
             Delivery::Misbehaved { what, detail } => {

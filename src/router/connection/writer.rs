@@ -1,7 +1,6 @@
 //! Writes what the link has queued, in batches, until the connection ends.
 
 use futures::FutureExt;
-use tokio::time::timeout;
 
 use super::{FAREWELL, Shared};
 use crate::channel::{Batch, Link};
@@ -26,7 +25,7 @@ pub(super) async fn run<W: PacketWriter>(mut writer: W, shared: &Shared, link: &
             break;
         }
     }
-    say_farewell(&mut writer, link).await;
+    say_farewell(&mut writer, shared, link).await;
 }
 
 async fn write<W: PacketWriter>(
@@ -62,7 +61,7 @@ async fn flush<W: PacketWriter>(writer: &mut W, shared: &Shared, link: &Link) ->
             biased;
             () = link.dropped() => return Err(link.closed().unwrap_or_else(stalled)),
             () = link.closing(), if !closing => {}
-            flushed = timeout(limit, writer.flush()) => match flushed {
+            flushed = shared.clock.timeout(limit, writer.flush()) => match flushed {
                 Ok(flushed) => return flushed,
                 Err(_) if writer.buffered_bytes() < before && !closing => {}
                 Err(_) => return Err(stalled()),
@@ -72,13 +71,13 @@ async fn flush<W: PacketWriter>(writer: &mut W, shared: &Shared, link: &Link) ->
 }
 
 /// Tells the peer why, if it is we who end the connection, and that nothing more comes.
-async fn say_farewell<W: PacketWriter>(writer: &mut W, link: &Link) {
+async fn say_farewell<W: PacketWriter>(writer: &mut W, shared: &Shared, link: &Link) {
     let farewell = async {
         let reason = link.closed().filter(|closed| closed.by == Side::Local).map(|closed| closed.reason);
         writer.finish(reason).await
     };
     // Best effort: the connection is over whether or not the peer could be told.
-    let _ = timeout(FAREWELL, farewell).await;
+    let _ = shared.clock.timeout(FAREWELL, farewell).await;
 }
 
 fn stalled() -> Closed {

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::ingress::Request;
@@ -58,7 +58,7 @@ impl ManagerActor {
             let wakeup = self.act(&shared);
             let timer = async {
                 match wakeup {
-                    Some(at) => sleep_until(at).await,
+                    Some(at) => shared.clock.sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
@@ -74,16 +74,16 @@ impl ManagerActor {
                         self.on_report(&shared, report);
                     }
                     if let Ok(request) = self.book.try_recv() {
-                        self.on_book(request, Instant::now().into_std());
+                        self.on_book(request, shared.clock.now());
                     }
                 }
                 Some(report) = self.reports.recv() => {
                     self.on_report(&shared, report);
                     if let Ok(request) = self.book.try_recv() {
-                        self.on_book(request, Instant::now().into_std());
+                        self.on_book(request, shared.clock.now());
                     }
                 }
-                Some(request) = self.book.recv() => self.on_book(request, Instant::now().into_std()),
+                Some(request) = self.book.recv() => self.on_book(request, shared.clock.now()),
                 () = timer => {}
             }
         }
@@ -104,7 +104,7 @@ impl ManagerActor {
     /// Carries out all that the manager has decided; says when it wants to be asked again.
     fn act(&mut self, shared: &Arc<Shared>) -> Option<Instant> {
         self.drain_outputs(shared);
-        let now = Instant::now().into_std();
+        let now = shared.clock.now();
         while let Answer::Eviction(Some(eviction)) = self.manager.apply(Op::TryEvictNext, now) {
             if let Some(link) = self.links.get(&eviction.conn) {
                 let (why, because) = (eviction.why.label(), eviction.because);
@@ -118,11 +118,11 @@ impl ManagerActor {
         while let Answer::Dial(Some(dial)) = self.manager.apply(Op::TryDialNext, now) {
             dialer::spawn(shared, dial);
         }
-        self.manager.manager().next_wakeup().map(|wakeup| wakeup.at.into())
+        self.manager.manager().next_wakeup().map(|wakeup| wakeup.at)
     }
 
     fn drain_outputs(&mut self, shared: &Shared) {
-        let now = Instant::now().into_std();
+        let now = shared.clock.now();
         while let Answer::Output(Some(output)) = self.manager.apply(Op::PollOutput, now) {
             match output {
                 Output::Update(update) => shared.updates.apply(update),
@@ -142,7 +142,7 @@ impl ManagerActor {
     }
 
     fn on_request(&mut self, shared: &Shared, request: Request) {
-        let now = Instant::now().into_std();
+        let now = shared.clock.now();
         match request {
             Request::Incoming { endpoint, reply } => {
                 let op = Op::Incoming { endpoint: endpoint.clone() };
@@ -179,7 +179,7 @@ impl ManagerActor {
 
     /// Admits a connection, or says why not. On yes, sending to the peer works before anybody hears of it.
     fn on_established(&mut self, shared: &Shared, link: &Arc<Link>) -> Result<(), Closed> {
-        let now = Instant::now().into_std();
+        let now = shared.clock.now();
         let conn = link.conn;
         let op = match link.direction {
             _ if shared.stopping.is_cancelled() => return Err(quitting()),
@@ -229,7 +229,7 @@ impl ManagerActor {
             self.tally.lost += lost;
         }
         let op = Op::Disconnected { conn, closed: closed.clone() };
-        self.manager.apply(op, Instant::now().into_std());
+        self.manager.apply(op, shared.clock.now());
         shared.events.emit(about(&link), EventKind::Down { closed: closed.clone() });
     }
 
@@ -251,7 +251,7 @@ impl ManagerActor {
             Act::Good(what) => Op::Praised { conn, what, count },
             Act::Took(latency) => Op::Measured { conn, latency },
         };
-        self.manager.apply(op, Instant::now().into_std());
+        self.manager.apply(op, shared.clock.now());
     }
 }
 

@@ -105,6 +105,11 @@ impl LinkConfig {
         Ok(Self { jitter: most, window_bytes, ..self })
     }
 
+    /// The same line with another rate.
+    pub(super) fn with_rate(self, bytes_per_second: Option<u64>) -> Result<Self, LinkConfigError> {
+        Self::new(self.latency, bytes_per_second, self.buffer_bytes)?.with_jitter(self.jitter)
+    }
+
     /// How much longer than the latency bytes may be on their way.
     #[must_use]
     pub fn jitter(&self) -> Duration {

@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
-use super::config::{GRANULARITY, LinkConfig, PIPE_BYTES};
+use super::config::{GRANULARITY, LinkConfig, LinkConfigError, PIPE_BYTES};
 use super::jitter::Jitter;
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
@@ -125,6 +125,35 @@ impl Line {
         self.bytes = VecDeque::new();
     }
 
+    /// Lets bytes that have not left yet leave at another rate from now on. One that was about to begins anew.
+    pub(super) fn set_rate(
+        &mut self,
+        now: Instant,
+        bytes_per_second: Option<u64>,
+    ) -> Result<(), LinkConfigError> {
+        self.config = self.config.with_rate(bytes_per_second)?;
+        self.wait = None;
+        let departed = self.departed(now);
+        if let Some(run) = self.runs.back_mut().filter(|run| departed < run.end()) {
+            let rest = Run {
+                first: departed,
+                count: run.end() - departed,
+                start: now,
+                rate: bytes_per_second,
+                ..*run
+            };
+            run.count = departed - run.first;
+            if run.count == 0 {
+                *run = rest;
+            } else {
+                self.runs.push_back(rest);
+            }
+        }
+        // A faster line holds more.
+        self.schedule(now);
+        Ok(())
+    }
+
     /// Takes as many of `bytes` as the buffer has room for: how many.
     pub(super) fn write(&mut self, now: Instant, bytes: &[u8]) -> Turn<io::Result<usize>> {
         if self.reset {
@@ -201,7 +230,7 @@ impl Line {
     }
 
     /// When the next byte arrives, or the end; `None` if it is not known yet.
-    fn next_arrival(&self) -> Option<Instant> {
+    pub(super) fn next_arrival(&self) -> Option<Instant> {
         let departure = match self.next_run() {
             Some(run) => run.departure(self.read) + run.late,
             // Whatever was written has arrived and was read.
@@ -233,20 +262,25 @@ impl Line {
 
     /// Lets bytes leave that are written, as far as the window is open, the first of them not before `at`.
     fn schedule(&mut self, at: Instant) {
-        let open = self.config.window_bytes() as u64 - (self.scheduled - self.read);
+        // A line that was slowed may hold more than it now takes.
+        let open = (self.config.window_bytes() as u64).saturating_sub(self.scheduled - self.read);
         let count = open.min(self.written - self.scheduled);
         if count == 0 {
             return;
         }
         let at = self.opened.map_or(at, |opened| at.max(opened));
-        match self.runs.back_mut().filter(|run| !run.is_over(at)) {
+        let rate = self.config.bytes_per_second();
+        match self.runs.back_mut().filter(|run| run.rate == rate && !run.is_over(at)) {
             Some(run) => run.count += count,
             None => {
-                let rate = self.config.bytes_per_second();
                 let mut run = Run { first: self.scheduled, count, start: at, rate, late: self.jitter.draw() };
                 if let Some(before) = self.runs.back() {
                     let arrived = before.departure(before.end() - 1) + before.late;
                     run.late = run.late.max(arrived.saturating_duration_since(run.departure(self.scheduled)));
+                }
+                if self.runs.capacity() == 0 {
+                    // The one that is over and the one that is on its way: more is rare, and lines are many.
+                    self.runs.reserve_exact(2);
                 }
                 self.runs.push_back(run);
             }
@@ -267,7 +301,7 @@ impl Line {
     }
 
     fn make_room(&mut self, now: Instant, count: u64) {
-        if self.scheduled - self.read == self.config.window_bytes() as u64 {
+        if self.scheduled - self.read >= self.config.window_bytes() as u64 {
             self.opened = Some(now);
         }
         self.read += count;

@@ -8,8 +8,10 @@ mod config;
 mod jitter;
 mod line;
 mod stream;
+mod timetable;
 
 pub use config::{LinkConfig, LinkConfigError, PIPE_BYTES};
-pub use stream::{LinkHandle, LinkReader, LinkStream, LinkWriter, pair};
+pub use stream::{LinkHandle, LinkReader, LinkStream, LinkWriter, pair, pair_by};
+pub use timetable::Timetable;
 
 use line::{Line, Turn};

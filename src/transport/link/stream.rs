@@ -9,14 +9,33 @@ use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Join, ReadBuf, join};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{Line, LinkConfig, Turn};
+use super::timetable::{Due, Half, Timetable};
+use super::{Line, LinkConfig, LinkConfigError, Turn};
 
 /// Makes the two ends of a link, and what cuts it. The first line leads from the first end to the second, the other one
 /// back; `seed` fixes their jitter.
 #[must_use]
 pub fn pair(lines: [LinkConfig; 2], seed: u64) -> (LinkStream, LinkStream, LinkHandle) {
-    let there = Shared::new(Line::new(lines[0], seed));
-    let back = Shared::new(Line::new(lines[1], !seed));
+    make(lines, seed, None)
+}
+
+/// As [`pair`], for one of very many links: nothing arrives unless the timetable [runs](Timetable::run).
+#[must_use]
+pub fn pair_by(
+    timetable: &Arc<Timetable>,
+    lines: [LinkConfig; 2],
+    seed: u64,
+) -> (LinkStream, LinkStream, LinkHandle) {
+    make(lines, seed, Some(timetable))
+}
+
+fn make(
+    lines: [LinkConfig; 2],
+    seed: u64,
+    timetable: Option<&Arc<Timetable>>,
+) -> (LinkStream, LinkStream, LinkHandle) {
+    let there = Shared::new(Line::new(lines[0], seed), timetable);
+    let back = Shared::new(Line::new(lines[1], !seed), timetable);
     let handle = LinkHandle { there: Arc::downgrade(&there), back: Arc::downgrade(&back) };
     let near = end(Arc::clone(&there), Arc::clone(&back));
     (near, end(back, there), handle)
@@ -24,8 +43,8 @@ pub fn pair(lines: [LinkConfig; 2], seed: u64) -> (LinkStream, LinkStream, LinkH
 
 /// One end of a link. Dropping it closes both of its directions.
 ///
-/// No task drives it. Whoever waits for the line's time waits on a timer of its own; whoever waits for the other end
-/// leaves its waker.
+/// No task of its own drives it. Whoever waits for the line's time waits on a timer of its own, or has the
+/// [`Timetable`] tell it; whoever waits for the other end leaves its waker.
 pub type LinkStream = Join<LinkReader, LinkWriter>;
 
 /// The half of an end that reads. Dropping it alone tells the other end nothing, as with a socket.
@@ -42,7 +61,7 @@ pub struct LinkWriter {
     alarm: Alarm,
 }
 
-/// Cuts a link, heals it, breaks it. Does nothing to one whose ends are gone.
+/// Cuts a link, heals it, slows it, breaks it. Does nothing to one whose ends are gone.
 #[derive(Clone)]
 pub struct LinkHandle {
     there: Weak<Shared>,
@@ -50,7 +69,10 @@ pub struct LinkHandle {
 }
 
 /// A line, and who waits at it.
-struct Shared(Mutex<Ends>);
+struct Shared {
+    ends: Mutex<Ends>,
+    timetable: Option<Arc<Timetable>>,
+}
 
 /// The line that an end reads: once it is dropped, nobody does.
 struct Inlet(Arc<Shared>);
@@ -59,6 +81,14 @@ struct Ends {
     line: Line,
     writer: Option<Waiting>,
     reader: Option<Waiting>,
+    /// When the timetable tells the writer and the reader next: no earlier time is in it.
+    booked: Booked,
+}
+
+#[derive(Default)]
+struct Booked {
+    writer: Option<Instant>,
+    reader: Option<Instant>,
 }
 
 struct Waiting {
@@ -82,6 +112,18 @@ impl LinkHandle {
         data.change(|line| if cut { line.hold(Instant::now()) } else { line.release() });
         // That nobody reads at the second end would be told on the way that is cut.
         news.change(|line| line.set_deaf(cut));
+    }
+
+    /// Lets bytes leave at another rate from now on, on the way from the first end to the second (`forth`) or the other;
+    /// `None` is no limit. What has left is on its way as before.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkConfigError`] if no link can have that rate; nothing changed then.
+    pub fn set_rate(&self, forth: bool, bytes_per_second: Option<u64>) -> Result<(), LinkConfigError> {
+        let line = if forth { &self.there } else { &self.back };
+        let Some(line) = line.upgrade() else { return Ok(()) };
+        line.change(|line| line.set_rate(Instant::now(), bytes_per_second))
     }
 
     /// Breaks the link for both ends at once, as a reset from between them does. What is on its way is lost.
@@ -118,6 +160,7 @@ impl AsyncWrite for LinkWriter {
                     progress.made_progress();
                     return Poll::Ready(written);
                 }
+                Turn::Wait(_) if self.outbound.timetable.is_some() => return Poll::Pending,
                 Turn::Wait(due) => ready!(self.alarm.poll(due, cx)),
             }
         }
@@ -147,6 +190,7 @@ impl AsyncRead for LinkReader {
                     progress.made_progress();
                     return Poll::Ready(read);
                 }
+                Turn::Wait(_) if self.inlet.0.timetable.is_some() => return Poll::Pending,
                 Turn::Wait(due) => ready!(self.alarm.poll(due, cx)),
             }
         }
@@ -166,36 +210,75 @@ impl Drop for Inlet {
 }
 
 impl Shared {
-    fn new(line: Line) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Ends { line, writer: None, reader: None })))
+    fn new(line: Line, timetable: Option<&Arc<Timetable>>) -> Arc<Self> {
+        let ends = Ends { line, writer: None, reader: None, booked: Booked::default() };
+        Arc::new(Self { ends: Mutex::new(ends), timetable: timetable.map(Arc::clone) })
     }
 
-    fn write(&self, bytes: &[u8], cx: &Context<'_>) -> Turn<io::Result<usize>> {
+    fn write(self: &Arc<Self>, bytes: &[u8], cx: &Context<'_>) -> Turn<io::Result<usize>> {
         let mut ends = self.lock();
         let turn = ends.line.write(Instant::now(), bytes);
         ends.writer = Waiting::after(&turn, cx);
-        let reader = if let Turn::Done(_) = turn { woken(&mut ends.reader) } else { None };
+        let reader = match turn {
+            Turn::Done(_) => self.something_came(&mut ends),
+            Turn::Wait(due) => {
+                self.book(&mut ends.booked, Half::Writer, due);
+                None
+            }
+        };
         drop(ends);
         wake(reader);
         turn
     }
 
-    fn read(&self, into: &mut ReadBuf<'_>, cx: &Context<'_>) -> Turn<io::Result<()>> {
+    fn read(self: &Arc<Self>, into: &mut ReadBuf<'_>, cx: &Context<'_>) -> Turn<io::Result<()>> {
         let mut ends = self.lock();
         let turn = ends.line.read(Instant::now(), into);
         ends.reader = Waiting::after(&turn, cx);
-        let writer = if let Turn::Done(_) = turn { woken(&mut ends.writer) } else { None };
+        let writer = match turn {
+            Turn::Done(_) => woken(&mut ends.writer),
+            Turn::Wait(due) => {
+                self.book(&mut ends.booked, Half::Reader, due);
+                None
+            }
+        };
         drop(ends);
         wake(writer);
         turn
     }
 
-    fn end(&self) {
+    fn end(self: &Arc<Self>) {
         let mut ends = self.lock();
         ends.line.end(Instant::now());
-        let reader = woken(&mut ends.reader);
+        let reader = self.something_came(&mut ends);
         drop(ends);
         wake(reader);
+    }
+
+    /// The reader's waker, if it is to look when what has just come is due; a timetable wakes it then.
+    fn something_came(self: &Arc<Self>, ends: &mut Ends) -> Option<Waker> {
+        if self.timetable.is_none() {
+            return woken(&mut ends.reader);
+        }
+        let due = ends.line.next_arrival();
+        if let (Some(waiting), Some(_)) = (&mut ends.reader, due)
+            && !waiting.timed
+        {
+            waiting.timed = true;
+            self.book(&mut ends.booked, Half::Reader, due);
+        }
+        None
+    }
+
+    /// Has the timetable tell a half when it is due, unless it does so earlier.
+    fn book(self: &Arc<Self>, booked: &mut Booked, half: Half, due: Option<Instant>) {
+        let (Some(timetable), Some(due)) = (&self.timetable, due) else { return };
+        let booked = booked.of(half);
+        if booked.is_none_or(|at| due < at) {
+            *booked = Some(due);
+            let line: Weak<Self> = Arc::downgrade(self);
+            timetable.add(due, line, half);
+        }
     }
 
     fn abandon(&self) {
@@ -208,17 +291,40 @@ impl Shared {
     }
 
     /// Changes the line from outside: both ends look again.
-    fn change(&self, change: impl FnOnce(&mut Line)) {
+    fn change<T>(&self, change: impl FnOnce(&mut Line) -> T) -> T {
         let mut ends = self.lock();
-        change(&mut ends.line);
+        let answer = change(&mut ends.line);
         let waiting = [ends.writer.take(), ends.reader.take()];
         drop(ends);
         waiting.into_iter().flatten().for_each(|waiting| waiting.waker.wake());
+        answer
     }
 
     fn lock(&self) -> MutexGuard<'_, Ends> {
         // The line panics nowhere between two writes: a poisoned one is still whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Booked {
+    fn of(&mut self, half: Half) -> &mut Option<Instant> {
+        match half {
+            Half::Writer => &mut self.writer,
+            Half::Reader => &mut self.reader,
+        }
+    }
+}
+
+impl Due for Shared {
+    fn due(&self, half: Half) {
+        let mut ends = self.lock();
+        *ends.booked.of(half) = None;
+        let waiting = match half {
+            Half::Writer => ends.writer.take(),
+            Half::Reader => ends.reader.take(),
+        };
+        drop(ends);
+        wake(waiting.map(|waiting| waiting.waker));
     }
 }
 

@@ -1,9 +1,10 @@
 //! What is to hold of a whole network.
 
+use peerage::channel::DropReason;
 use peerage::peer::Limit;
 use peerage::sim::{Depth, Line, SimNet, Topology, Violation};
 
-use super::{DEPTHS, MS, SECOND, Talk, talking};
+use super::{DEPTHS, MS, SECOND, Talk, Word, talking};
 
 #[test]
 fn in_a_quiet_network_all_that_was_sent_is_received() {
@@ -36,6 +37,59 @@ fn what_is_lost_with_connections_is_lost_and_nothing_is_invented() {
     net.recover(300 * SECOND).unwrap();
     let flow = net.flow();
     assert!(flow.lost().unwrap() > 0 && flow.received > 0, "{flow:?}");
+}
+
+/// Found by the fuzzer: a peer reads the first messages of a batch before the last is written, and the batch counted.
+#[test]
+fn a_message_that_arrives_while_its_batch_is_written_is_not_invented() {
+    let (mut net, talk) = (SimNet::new(1, Depth::Plain).unwrap(), Talk::default());
+    let declaring = talk.clone();
+    let nodes = net.add_many(2, move |node| declaring.declare(node));
+    net.tie_all(&nodes, Topology::Line);
+    let mut narrow = Line::of(10 * MS).rate(1000);
+    narrow.buffer_bytes = 64;
+    net.set_line(narrow).unwrap();
+    net.start_all().unwrap();
+    net.run_until(SimNet::is_connected, 10 * SECOND).unwrap();
+    (0..4).for_each(|number| talk.say_much(nodes[0], number, 1000));
+    let mut ahead = 0;
+    for _ in 0..600 {
+        net.run_for(10 * MS);
+        ahead += usize::from(net.flow().lost().is_none());
+        assert_eq!(net.violations(), []);
+        // Part of a batch that breaks has come all the same.
+        if talk.heard(nodes[1]).len() == 2 {
+            net.kill(nodes[0]);
+        }
+    }
+    assert!(ahead > 0, "no message came before it was counted");
+    let heard = talk.heard(nodes[1]).len();
+    assert!((2..4).contains(&heard), "{heard} of 4 came, and the connection broke before the rest");
+}
+
+/// Found by the fuzzer: what waits for a receiver is received already when that goes.
+#[test]
+fn what_waits_for_a_receiver_that_goes_arrived_once() {
+    let mut net = SimNet::new(3, Depth::Plain).unwrap();
+    let talk = Talk::default();
+    let declaring = talk.clone();
+    let speaker = net.add(move |node| declaring.declare(node));
+    let deaf = net.add(|node| {
+        let channel = node.builder().channel::<Word>()?;
+        node.builder().reactor("deaf", async move {
+            std::future::pending::<()>().await;
+            drop(channel);
+        });
+        Ok(())
+    });
+    net.tie(speaker, deaf);
+    net.start_all().unwrap();
+    net.run_until(SimNet::is_connected, 10 * SECOND).unwrap();
+    (0..4).for_each(|number| talk.say(speaker, number));
+    net.run_for(SECOND);
+    net.kill(deaf);
+    assert_eq!(net.flow().dropped[&DropReason::NoReceiver], 4);
+    assert_eq!(net.violations(), []);
 }
 
 #[test]

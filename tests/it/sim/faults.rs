@@ -48,18 +48,28 @@ fn lines_differ_by_region_by_pair_and_by_direction() {
 
 #[test]
 fn a_slow_node_hears_no_faster_than_its_rate() {
-    let (mut net, nodes, talk) = talking(Depth::Plain, 2, Topology::Line);
-    net.slow(nodes[1], Some(10_000)).unwrap();
-    // Those that exist keep what they have.
-    net.reset(nodes[0], nodes[1]);
-    net.run_until(|net| !net.is_connected(), SECOND).unwrap();
-    net.run_until(SimNet::is_connected, 60 * SECOND).unwrap();
-    talk.say_much(nodes[0], 1, 50_000);
-    net.run_for(4 * SECOND);
-    assert!(talk.heard(nodes[1]).is_empty());
-    net.run_for(2 * SECOND);
-    assert_eq!(talk.heard(nodes[1]), [1]);
-    assert!(net.kill(nodes[1]));
+    for again in [false, true] {
+        let (mut net, nodes, talk) = talking(Depth::Plain, 2, Topology::Line);
+        net.slow(nodes[1], Some(10_000)).unwrap();
+        if again {
+            // Connections that are made then are as slow as the one that was there.
+            net.reset(nodes[0], nodes[1]);
+            net.run_until(|net| !net.is_connected(), SECOND).unwrap();
+            net.run_until(SimNet::is_connected, 60 * SECOND).unwrap();
+        }
+        talk.say_much(nodes[0], 1, 50_000);
+        net.run_for(4 * SECOND);
+        assert!(talk.heard(nodes[1]).is_empty(), "{again}");
+        net.run_for(2 * SECOND);
+        assert_eq!(talk.heard(nodes[1]), [1], "{again}");
+        // What waits goes as fast as the line, once it is no longer slow.
+        talk.say_much(nodes[0], 2, 50_000);
+        net.run_for(SECOND);
+        net.slow(nodes[1], None).unwrap();
+        net.run_for(200 * MS);
+        assert_eq!(talk.heard(nodes[1]), [1, 2], "{again}");
+        assert!(net.kill(nodes[1]));
+    }
 }
 
 #[test]
@@ -115,6 +125,27 @@ fn a_reset_ends_a_connection_at_once_and_the_tie_is_made_again() {
     talk.say(nodes[0], 7);
     net.run_for(SECOND);
     assert_eq!((talk.heard(nodes[1]), talk.heard(nodes[2])), (vec![7], vec![7]));
+}
+
+#[test]
+fn a_connection_that_stalls_is_given_up_by_both_ends_and_made_again() {
+    for depth in DEPTHS {
+        let (net, nodes, talk) = talking(depth, 2, Topology::Line);
+        assert_eq!((net.stall(nodes[0], nodes[1]), net.stall(nodes[0], nodes[1])), (1, 0));
+        // What is cut and mended later does not bring it back.
+        net.cut(nodes[0], nodes[1]);
+        net.mend(nodes[0], nodes[1]);
+        talk.say(nodes[0], 1);
+        net.run_for(10 * SECOND);
+        assert_eq!((net.connections().len(), talk.heard(nodes[1])), (1, Vec::new()), "nobody was told");
+        net.run_until(|net| !net.is_connected(), 40 * SECOND).unwrap();
+        net.run_until(SimNet::is_connected, 120 * SECOND).unwrap();
+        talk.say(nodes[0], 2);
+        net.run_for(SECOND);
+        assert_eq!(talk.heard(nodes[1]), [2]);
+        let ends = net.handle(nodes[1]).unwrap().ends();
+        assert!(ends.keys().any(|(_, label)| *label == "ping_timeout"), "{ends:?}");
+    }
 }
 
 #[test]

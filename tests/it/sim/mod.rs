@@ -1,6 +1,7 @@
 //! Simulated networks: what is done to them happens, at both depths, and happens again.
 
 mod checks;
+mod clocks;
 mod faults;
 mod growth;
 mod liars;

@@ -2,7 +2,7 @@
 
 use super::lex::Kind;
 use super::source::{Named, Source};
-use super::{Breach, HASHED, LAYERS, MAX_LINES, NEIGHBOURS, ROOT_MACROS, TRANSPORTS, WALL};
+use super::{Breach, HASHED, LAYERS, MAX_LINES, NEIGHBOURS, ON_TOKIOS_TIME, ROOT_MACROS, TRANSPORTS, WALL};
 
 /// What nothing above the wall names: crates and modules, with what to do instead.
 const BELOW_THE_WALL: &[(&str, &str)] = &[
@@ -73,6 +73,7 @@ pub(super) fn check(source: &Source<'_>) -> Vec<Breach> {
     breaches.extend(transports(source, &paths));
     breaches.extend(reactors(source, &paths));
     breaches.extend(wall(source, &paths));
+    breaches.extend(clocks(source, &paths));
     breaches.extend(selects(source));
     breaches.extend(words(source));
     breaches.extend(hashes(source));
@@ -166,6 +167,21 @@ fn reactors(source: &Source<'_>, paths: &[Named]) -> Vec<Breach> {
     let text = "a reactor names `router`; it needs a Channel and PeerUpdates: take them as arguments";
     let named = paths.iter().filter(|path| inside && names(path));
     named.map(|path| breach(source, path.line, "reactors", text.to_owned())).collect()
+}
+
+/// A node goes by its own clock, which a simulation lets drift.
+fn clocks(source: &Source<'_>, paths: &[Named]) -> Vec<Breach> {
+    let module = source.module();
+    let inside =
+        module.first().is_some_and(|first| ["channel", "router", "reactor"].contains(&first.as_str()));
+    if !inside || ON_TOKIOS_TIME.iter().any(|(file, _)| *file == source.file) {
+        return Vec::new();
+    }
+    let types =
+        |path: &Named| path.is_foreign("tokio::time::Sleep") || path.is_foreign("tokio::time::Timeout");
+    let names = paths.iter().filter(|path| path.is_foreign("tokio::time") && !path.test && !types(path));
+    let text = "a node names `tokio::time`; take the time from its `Clock`, which may drift in a simulation";
+    names.map(|path| breach(source, path.line, "clocks", text.to_owned())).collect()
 }
 
 /// Nothing above the wall names a runtime, a clock, a random source, a socket, a thread, a lock or a log.

@@ -98,6 +98,17 @@ fn reactors_do_not_name_the_router() {
 }
 
 #[test]
+fn nodes_go_by_their_own_clock() {
+    red("clocks", 1, "src/router/acceptor.rs", "async fn f() { tokio::time::sleep(d).await }");
+    red("clocks", 1, "src/channel/sender.rs", "use tokio::time::{Instant, Sleep};");
+    red("clocks", 1, "src/reactor/drive.rs", "use tokio::time;");
+    green("src/reactor/drive.rs", "use tokio::time::Sleep;");
+    green("src/channel/clock.rs", "use tokio::time::{Instant, Sleep};");
+    green("src/router/mod.rs", "#[cfg(test)] mod tests { use tokio::time::Instant; }");
+    green("src/transport/link/stream.rs", "use tokio::time::Instant;");
+}
+
+#[test]
 fn nothing_above_the_wall_touches_the_world() {
     for text in [
         "use tokio::time;",
@@ -126,7 +137,7 @@ fn nothing_above_the_wall_touches_the_world() {
         for file in ["src/id.rs", "src/event/mod.rs", "src/peer/a/b.rs"] {
             red("wall", 1, file, text);
         }
-        green("src/router/mod.rs", text);
+        green("src/transport/mod.rs", text);
         green("src/bin/peerage/main.rs", text);
     }
     red("wall", 3, "src/queue/mod.rs", "#[cfg(test)]\nmod tests;\nfn f() { Instant::now(); }");
@@ -175,7 +186,7 @@ fn hash_maps_are_an_exception() {
 fn tests_do_not_sleep() {
     red("sleeps", 2, "tests/it/net.rs", "async fn f() {\ntokio::time::sleep(d).await }");
     red("sleeps", 1, "tests/it/net.rs", "fn f() { std::thread::sleep(d) }");
-    green("src/router/mod.rs", "async fn f() { tokio::time::sleep(d).await }");
+    green("src/sim/net.rs", "async fn f() { tokio::time::sleep(d).await }");
     green("tests/it/net.rs", "fn f() { let sleep = \"sleep(1)\"; }");
 }
 

@@ -4,7 +4,6 @@ mod churn;
 mod measure;
 mod nodes;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use self::churn::Churn;
 use self::measure::{Measured, Totals};
 use self::nodes::Network;
-use crate::output::{Failure, Output};
+use crate::output::{Failure, Output, by_label};
 use crate::{TransportKind, interrupted, journal};
 
 /// How often each node of a small network says a line.
@@ -199,7 +198,7 @@ fn summary(output: &Output, summary: &Summary) -> Result<(), Failure> {
         totals.sent,
         totals.received,
         totals.dropped_on_arrival,
-        drops(&totals.dropped),
+        by_label(&totals.dropped),
         totals.rtt_p50_us,
         totals.rtt_p99_us,
         totals.pings,
@@ -242,15 +241,6 @@ fn summary(output: &Output, summary: &Summary) -> Result<(), Failure> {
         return Err(Failure::failed(format!("{unheard} lines said after the churn were not heard")));
     }
     if clean { Ok(()) } else { Err(Failure::failed("not every node shut down in order")) }
-}
-
-fn drops(dropped: &BTreeMap<&'static str, u64>) -> String {
-    if dropped.is_empty() {
-        return "none".into();
-    }
-    let each: Vec<String> =
-        dropped.iter().map(|(reason, count)| format!("{count} {}", reason.replace('_', " "))).collect();
-    each.join(", ")
 }
 
 /// The sender of a node's lines.

@@ -253,3 +253,58 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_rate_that_changes_holds_for_what_has_not_left() {
+    let start = Instant::now();
+    let mut line = line(10 * MS, Some(1_000), 100);
+    assert_eq!(write(&mut line, start, 100), 100);
+    // Of a hundred bytes forty have left; the others leave ten times as slowly, and then all at once.
+    line.set_rate(start + 40 * MS, Some(100)).unwrap();
+    assert_eq!(read(&mut line, start + 50 * MS - NS), Some(39));
+    assert_eq!(read(&mut line, start + 50 * MS), Some(1));
+    assert_eq!(read(&mut line, start + 60 * MS - NS), Some(0));
+    assert_eq!(read(&mut line, start + 60 * MS), Some(1));
+    assert_eq!(read(&mut line, start + 140 * MS), Some(8));
+    line.set_rate(start + 140 * MS, None).unwrap();
+    assert_eq!(read(&mut line, start + 149 * MS), Some(0), "one had left, and is on its way");
+    assert_eq!(read(&mut line, start + 150 * MS), Some(51));
+    assert_eq!(read(&mut line, start + 1_000 * MS), Some(0));
+    assert!(line.set_rate(start, Some(0)).is_err());
+}
+
+#[test]
+fn a_writer_learns_of_a_rate_that_changes_when_it_comes_again() {
+    let start = Instant::now();
+    let mut line = line(Duration::ZERO, Some(100), 100);
+    assert_eq!(write(&mut line, start, 100), 100);
+    assert_eq!(room_at(&mut line, start), Some(start + 10 * MS));
+    line.set_rate(start + 5 * MS, Some(1)).unwrap();
+    assert_eq!(room_at(&mut line, start + 5 * MS), Some(start + 1_005 * MS));
+    line.set_rate(start + 505 * MS, Some(1_000)).unwrap();
+    assert_eq!(room_at(&mut line, start + 505 * MS), Some(start + 506 * MS));
+    assert_eq!(read(&mut line, start + 606 * MS), Some(100));
+}
+
+#[test]
+fn a_line_that_gets_slow_loses_nothing_and_takes_no_more_than_its_window() {
+    let start = Instant::now();
+    let mut line = line(50 * MS, None, 1_000);
+    let mut written = 0;
+    while let count @ 1.. = write(&mut line, start + MS, 1 << 20) {
+        written += count;
+    }
+    line.set_rate(start + 2 * MS, Some(1_000)).unwrap();
+    let mut now = start + 2 * MS;
+    for _ in 0..50 {
+        now += 10 * MS;
+        assert_eq!(write(&mut line, now, 1_000), 0, "neither window nor buffer has room");
+    }
+    line.set_rate(now, None).unwrap();
+    let mut taken = 0;
+    while let Some(count @ 1..) = read(&mut line, now) {
+        taken += count;
+        now += 60 * MS;
+    }
+    assert_eq!(taken, written);
+}
