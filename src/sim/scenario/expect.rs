@@ -21,9 +21,9 @@ pub(super) struct Expect {
 pub(super) enum Promise {
     /// The nodes that have been up for so long are one network.
     Connected { nodes: Vec<Node>, up_for: Duration },
-    /// So long after the last act the nodes were one network at least once since it.
+    /// From so long after the last act on those of the nodes that run are one network.
     Recovered { nodes: Vec<Node>, within: Duration },
-    /// So long after the last act all pairs that were connected before the first were so again at least once.
+    /// From so long after the last act on all pairs that were connected before the first are so again.
     PairsRestored { within: Duration },
     /// Each of the nodes has so many peers among others.
     Peers { of: Vec<Node>, with: Vec<Node>, at_least: usize, up_for: Duration },
@@ -38,7 +38,7 @@ pub(super) enum Promise {
 }
 
 /// When something is promised.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Window {
     from: Duration,
     until: Duration,
@@ -46,6 +46,11 @@ pub(super) struct Window {
 }
 
 impl Window {
+    /// The whole of a run.
+    fn of(duration: Duration) -> Self {
+        Self { from: Duration::ZERO, until: duration, except: Vec::new() }
+    }
+
     pub(super) fn contains(&self, now: Duration) -> bool {
         let excepted = self.except.iter().any(|(from, until)| (*from..=*until).contains(&now));
         (self.from..=self.until).contains(&now) && !excepted
@@ -126,8 +131,9 @@ impl Given<'_> {
             },
         };
         let window = match what {
+            // It follows from the acts.
             Promise::Recovered { .. } | Promise::PairsRestored { .. } | Promise::Delivered { .. } => {
-                Window::default()
+                Window::of(self.duration)
             }
             _ => self.window(&section)?,
         };

@@ -21,8 +21,6 @@ pub(super) struct Watch<'p> {
     up_since: BTreeMap<Node, Duration>,
     /// The pairs that were connected when the first act was due.
     pairs: Vec<(Node, Node)>,
-    /// The promises of a time that were kept within it.
-    met: BTreeSet<usize>,
     /// Which promise was seen broken, and for which node.
     told: BTreeSet<(usize, Option<Node>)>,
     violations: Vec<(Duration, Violation)>,
@@ -42,7 +40,6 @@ impl<'p> Watch<'p> {
             acts_end,
             up_since: BTreeMap::new(),
             pairs: Vec::new(),
-            met: BTreeSet::new(),
             told: BTreeSet::new(),
             violations: Vec::new(),
         }
@@ -90,7 +87,7 @@ impl<'p> Watch<'p> {
     /// Looks at all promises that can be seen broken now.
     pub(super) fn look(&mut self, sight: &Sight<'_>) {
         for (number, expect) in self.plan.expects.iter().enumerate() {
-            for (node, violation) in self.broken(number, expect, sight) {
+            for (node, violation) in self.broken(expect, sight) {
                 self.tell(sight.now, number, node, violation);
             }
         }
@@ -138,31 +135,14 @@ impl<'p> Watch<'p> {
     }
 
     /// What is seen broken of a promise, and for which node.
-    fn broken(
-        &mut self,
-        number: usize,
-        expect: &Expect,
-        sight: &Sight<'_>,
-    ) -> Vec<(Option<Node>, Violation)> {
-        if let Some(deadline) = self.deadline(&expect.what) {
-            return self
-                .by_a_time(number, &expect.what, deadline, sight)
-                .map(|found| (None, found))
-                .into_iter()
-                .collect();
-        }
-        if !expect.window.contains(sight.now) {
+    fn broken(&self, expect: &Expect, sight: &Sight<'_>) -> Vec<(Option<Node>, Violation)> {
+        let is_due = self.deadline(&expect.what).is_none_or(|deadline| sight.now >= deadline);
+        if !is_due || !expect.window.contains(sight.now) {
             return Vec::new();
         }
         let look = sight.look;
         match &expect.what {
-            Promise::Connected { nodes, up_for } => {
-                let settled: Vec<Node> =
-                    nodes.iter().copied().filter(|node| self.is_up_for(*node, *up_for, sight.now)).collect();
-                let networks = look.networks(&settled, &nodes.iter().copied().collect());
-                let parted = (networks > 1).then_some((None, Violation::Parted { networks }));
-                parted.into_iter().collect()
-            }
+            Promise::Connected { nodes, up_for } => self.parted(nodes, *up_for, sight),
             Promise::Peers { of, with, at_least, up_for } => {
                 let with: BTreeSet<Node> = with.iter().copied().collect();
                 let few = |(node, seen): (Node, &Seen)| {
@@ -185,43 +165,31 @@ impl<'p> Watch<'p> {
                 };
                 seen_of(nodes, look).filter_map(full).collect()
             }
-            Promise::Recovered { .. }
-            | Promise::PairsRestored { .. }
-            | Promise::Delivered { .. }
-            | Promise::Latency { .. } => Vec::new(),
+            Promise::Recovered { nodes, .. } => self.parted(nodes, Duration::ZERO, sight),
+            Promise::PairsRestored { .. } => {
+                self.pairs_lost(look).map(|lost| (None, lost)).into_iter().collect()
+            }
+            // Those are looked at apart.
+            Promise::Delivered { .. } | Promise::Latency { .. } => Vec::new(),
         }
     }
 
-    /// What is still broken when it must not be any more.
-    fn by_a_time(
-        &mut self,
-        number: usize,
-        promise: &Promise,
-        deadline: Duration,
-        sight: &Sight<'_>,
-    ) -> Option<Violation> {
-        if sight.now < self.acts_end || self.met.contains(&number) {
-            return None;
-        }
-        let look = sight.look;
-        let broken = match promise {
-            Promise::Recovered { nodes, .. } => {
-                let networks = look.networks(nodes, &nodes.iter().copied().collect());
-                (networks > 1).then_some(Violation::Parted { networks })
-            }
-            _ => {
-                let run = |node: &Node| look.node(*node).is_some();
-                let missing = || {
-                    let both = self.pairs.iter().copied().filter(|(a, b)| run(a) && run(b));
-                    both.filter(|(a, b)| !look.is_connected(*a, *b))
-                };
-                missing().next().map(|first| Violation::PairsLost { missing: missing().count(), first })
-            }
-        };
-        if broken.is_none() {
-            self.met.insert(number);
-        }
-        broken.filter(|_| sight.now >= deadline)
+    /// Whether those of some nodes that have been up for so long are several networks.
+    fn parted(&self, nodes: &[Node], up_for: Duration, sight: &Sight<'_>) -> Vec<(Option<Node>, Violation)> {
+        let settled: Vec<Node> =
+            nodes.iter().copied().filter(|node| self.is_up_for(*node, up_for, sight.now)).collect();
+        let networks = sight.look.networks(&settled, &nodes.iter().copied().collect());
+        let parted = (networks > 1).then_some((None, Violation::Parted { networks }));
+        parted.into_iter().collect()
+    }
+
+    /// Which pairs that were connected before the first act are not now, though both run.
+    fn pairs_lost(&self, look: &Look) -> Option<Violation> {
+        let runs = |node: &Node| look.node(*node).is_some();
+        let both = self.pairs.iter().filter(|(a, b)| runs(a) && runs(b));
+        let missing: Vec<_> = both.filter(|(a, b)| !look.is_connected(*a, *b)).collect();
+        let first = **missing.first()?;
+        Some(Violation::PairsLost { missing: missing.len(), first })
     }
 
     fn is_up_for(&self, node: Node, time: Duration, now: Duration) -> bool {

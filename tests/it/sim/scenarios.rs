@@ -145,15 +145,15 @@ fn a_partition_that_is_not_healed_breaks_what_is_promised() {
     );
 }
 
+/// With few places, so that it comes to that soon.
 #[test]
 fn without_limits_by_range_an_attacker_surrounds_its_victim() {
-    let unlimited = "name = \"victim\"\nlimits = { max_outbound = 8, range_outbound = \"unlimited\", range_stored = \"unlimited\" }";
-    let open = changed(&text("eclipse"), "name = \"victim\"", unlimited);
-    let found = broken(&parsed(&open), 1);
-    assert!(
-        found.iter().any(|violation| matches!(violation, Violation::Surrounded { held: 8, .. })),
-        "{found:?}"
-    );
+    let limits =
+        "limits = { max_outbound = 4, range_outbound = \"unlimited\", range_stored = \"unlimited\" }";
+    let open = changed(&text("eclipse"), "name = \"victim\"", &format!("name = \"victim\"\n{limits}"));
+    let open = changed(&open, "duration = \"30m\"", "duration = \"10m\"");
+    let found = broken(&parsed(&changed(&open, "until = \"28m\"", "until = \"9m\"")), 2);
+    assert!(matches!(found[..], [Violation::Surrounded { held: 4, .. }]), "{found:?}");
 }
 
 #[test]
