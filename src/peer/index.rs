@@ -18,7 +18,7 @@ use super::state::{Live, Peer, State, Wait};
 use crate::id::{ConnId, Direction};
 
 /// Worst first: what the store gives up when it is full.
-pub(super) type PruneKey = (Merit, Reverse<u32>, u64, Key);
+pub(super) type PruneKey = (Merit, bool, Reverse<u32>, u64, Key);
 /// Best merit first, then the drawn order.
 pub(super) type ToldKey = (Reverse<Merit>, u64, Key);
 
@@ -37,8 +37,7 @@ pub(super) struct Index {
     pub(super) offering: [BTreeSet<(Rank, Key)>; MAX_QUOTAS],
     /// Idle peers that cannot be dialled until something is gone.
     pub(super) parked: BTreeSet<(Blocker, Key)>,
-    /// Idle peers that the store may drop, but for [ordinary](Peer::is_ordinary) ones that are due: those stand in `due`
-    /// in the same order.
+    /// Idle peers that the store may drop, the first of them first.
     pub(super) prunable: BTreeSet<PruneKey>,
     /// Peers whose addresses may be told, but for ordinary ones: those stand in `by_order` in the same order.
     pub(super) told: BTreeSet<ToldKey>,
@@ -122,10 +121,7 @@ impl Keys {
     }
 
     fn count_idle(&mut self, key: Key, peer: &Peer, wait: &Wait, reachable: bool) {
-        let plain = peer.is_ordinary() && reachable && matches!(wait, Wait::Due) && peer.failures == 0;
-        let merit = if reachable { peer.rank.merit } else { Merit::UNREACHABLE };
-        let rank = Rank { merit, ..peer.rank };
-        self.prunable = (!peer.roles.kept && !plain).then(|| prune_key(rank, peer.failures, key));
+        self.prunable = (!peer.roles.kept).then(|| prune_key(key, peer, reachable));
         match wait {
             Wait::Held(hold) => self.held = Some((hold.until, key)),
             Wait::Due if reachable && peer.roles.seed => self.seed = Some((peer.rank, key)),
@@ -177,20 +173,16 @@ impl Keys {
     }
 }
 
-pub(super) fn prune_key(rank: Rank, failures: u32, key: Key) -> PruneKey {
-    (rank.merit, Reverse(failures), rank.order, key)
+/// The least is given up first. Whoever was met is worth more than hearsay, of which anybody can make as much as they like.
+pub(super) fn prune_key(key: Key, peer: &Peer, reachable: bool) -> PruneKey {
+    let merit = if reachable { peer.rank.merit } else { Merit::UNREACHABLE };
+    (merit, peer.was_met(), Reverse(peer.failures), peer.rank.order, key)
 }
 
 impl Index {
-    /// Whom the store gives up first. `kept` says whom it never does; it is asked of no more peers than those and one.
-    pub(super) fn most_prunable(&self, kept: impl Fn(Key) -> bool) -> Option<PruneKey> {
-        let listed = self.prunable.first().copied();
-        // If somebody due failed, somebody who failed is listed, and goes before all who did not.
-        let first = (Rank { merit: Merit::ORDINARY, order: 0 }, Key::FIRST);
-        let plain = self.due.range(first..).take_while(|(rank, _)| rank.merit == Merit::ORDINARY);
-        let plain = plain.into_iter().find(|(_, key)| !kept(*key));
-        let plain = plain.map(|(rank, key)| prune_key(*rank, 0, *key));
-        [listed, plain].into_iter().flatten().min()
+    /// Whom the store gives up first.
+    pub(super) fn most_prunable(&self) -> Option<PruneKey> {
+        self.prunable.first().copied()
     }
 
     /// Moves a peer from the keys `old` to the keys `new`.

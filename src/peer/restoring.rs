@@ -37,7 +37,7 @@ impl PeerManager {
             && let Some(worst) = self.most_prunable()
         {
             self.skipped_records = self.skipped_records.saturating_add(1);
-            self.forget(worst.3);
+            self.forget(worst.4);
         }
     }
 

@@ -271,6 +271,11 @@ impl Peer {
         self.rank.merit == Merit::ORDINARY
     }
 
+    /// Whether it once proved to be there, and to be of use to us.
+    pub(super) fn was_met(&self) -> bool {
+        self.standing().offers.is_some()
+    }
+
     /// Whether others may be told of it.
     pub(super) fn may_be_told(&self) -> bool {
         !self.roles.private && !self.incompatible

@@ -89,8 +89,9 @@ impl PeerManager {
             return Ok(None);
         }
         let worst = self.most_prunable().ok_or(AddError::StoreFull)?;
-        let place = prune_key(newcomer.rank, newcomer.failures, Key::LAST);
-        if newcomer.roles.kept || worst < place { Ok(Some(worst.3)) } else { Err(AddError::StoreFull) }
+        // It comes with its first address.
+        let place = prune_key(Key::LAST, newcomer, true);
+        if newcomer.roles.kept || worst < place { Ok(Some(worst.4)) } else { Err(AddError::StoreFull) }
     }
 
     /// Whom a full store drops for somebody who is connected: the worst idle peer, whoever that is.
@@ -98,11 +99,11 @@ impl PeerManager {
         if self.peers.len() < self.config.max_peers {
             return Some(None);
         }
-        self.most_prunable().map(|worst| Some(worst.3))
+        self.most_prunable().map(|worst| Some(worst.4))
     }
 
     pub(super) fn most_prunable(&self) -> Option<PruneKey> {
-        self.index.most_prunable(|key| self.peers.get(key).is_some_and(|peer| peer.roles.kept))
+        self.index.most_prunable()
     }
 
     /// Which address of a peer gives way to a new one; `None` if there is room.

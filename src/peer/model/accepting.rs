@@ -194,7 +194,8 @@ impl Model {
         Report::Applied
     }
 
-    /// Whom the store gives up first: idle and not kept, of least merit, then of most failures, then by the drawn order.
+    /// Whom the store gives up first: idle and not kept, of least merit, then never met, then of most failures,
+    /// then by the drawn order.
     pub(super) fn worst_idle(&self) -> Option<(super::storing::Worth, NodeId)> {
         let idle = self.peers.values().filter(|peer| peer.is_idle() && !is_kept(&self.config, &peer.id));
         idle.map(|peer| (self.worth(&peer.id), peer.id)).min()

@@ -12,7 +12,7 @@ use crate::peer::{
 };
 
 /// The less, the sooner the store gives it up: whether it has an address and then its merit, failures, drawn order.
-pub(super) type Worth = (Option<(Class, i8)>, Reverse<u32>, u64);
+pub(super) type Worth = (Option<(Class, i8)>, bool, Reverse<u32>, u64);
 
 // What is stored: `add`.
 
@@ -95,7 +95,8 @@ impl Model {
         // A newcomer comes with its first.
         let has_address = known.is_none_or(|peer| !peer.addresses.is_empty());
         let failures = known.map_or(0, |peer| peer.failures);
-        (has_address.then_some((class, grade)), Reverse(failures), order)
+        let was_met = known.is_some_and(|peer| peer.offers.is_some());
+        (has_address.then_some((class, grade)), was_met, Reverse(failures), order)
     }
 }
 
