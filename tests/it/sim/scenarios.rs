@@ -44,6 +44,16 @@ fn broken(scenario: &Scenario, seed: u64) -> Vec<Violation> {
 }
 
 #[test]
+fn all_that_ship_can_be_read_and_are_named_as_their_files() {
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios")).unwrap();
+    let names: Vec<String> = files
+        .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .inspect(|name| assert_eq!(parsed(&text(name)).name(), name))
+        .collect();
+    assert!(names.len() >= 8, "{names:?}");
+}
+
+#[test]
 fn steady() {
     ships("steady", &[(Depth::Plain, 1), (Depth::Rlpx, 2)]);
 }
