@@ -122,6 +122,26 @@ fn a_full_store_drops_the_less_meritorious_then_who_failed_more_and_anybody_for_
 }
 
 #[test]
+fn a_full_store_keeps_whom_it_met_however_many_it_is_told_of() {
+    let config = Config { max_peers: 8, max_addresses_per_source: Limit::Unlimited, ..quick() };
+    let mut bench = Bench::new(config);
+    for met in [1, 2] {
+        bench.know(&[id(met)]);
+        let conn = bench.up_to(id(met));
+        bench.part(conn);
+    }
+    // One of them is away for a while.
+    bench.advance(ms(60_000));
+    let conn = bench.dial_to(id(1));
+    assert_eq!(bench.dial_failed(conn, &refused()), Report::Applied);
+    for told in 10..200 {
+        let _ = bench.add_from(address(id(told)), Source::Gossip { from: id(2) });
+    }
+    assert_eq!(bench.manager.counts().stored, 8);
+    assert!(bench.manager.knows(&id(1)) && bench.manager.knows(&id(2)), "anybody can tell of any number");
+}
+
+#[test]
 fn between_equals_the_drawn_order_decides_who_stays_whoever_came_first() {
     let config =
         Config { max_peers: 2, max_outbound: Limit::AtMost(1), max_inbound: Limit::AtMost(1), ..quick() };

@@ -14,7 +14,7 @@ const LIES: [Lie; 4] = [Lie::Accomplices, Lie::Phantoms, Lie::Impostors, Lie::Sw
 const PER_SOURCE: usize = 20;
 
 /// Most peers that such a node stores: more than all others together tell it.
-const MAX_STORED: usize = 300;
+const MAX_STORED: usize = 60;
 
 /// Eight honest nodes that know the first alone, and three liars that dial all of them.
 fn lied_to(net: &mut SimNet, misdeed: Misdeed) -> (Vec<Node>, Vec<Node>) {
