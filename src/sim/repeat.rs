@@ -18,6 +18,9 @@ const SHOWN: usize = 3;
 /// Tells a child process where to write what its runs came to.
 const CHILD: &str = "PEERAGE_SIM_CHILD";
 
+/// The seed of which it is to write all records.
+const WHOLE: &str = "PEERAGE_SIM_CHILD_SEED";
+
 /// Two runs of one seed that are not the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parting {
@@ -100,16 +103,14 @@ pub fn check_repeatable(
         hashes.push((*seed, first.hash));
         first.compare(&second, *seed, "a run on another thread")?;
     }
-    let Some(lines) = in_a_child() else { return Ok(()) };
-    for (line, (seed, hash)) in lines.lines().zip(hashes) {
-        if line != told(seed, hash) {
-            let before = Vec::new();
-            let records = [Some(told(seed, hash)), Some(line.to_owned())];
-            let run = "a run in another process";
-            return Err(Box::new(Parting { seed, run, common: None, before, records }));
-        }
-    }
-    Ok(())
+    let Some(lines) = in_a_child(None) else { return Ok(()) };
+    let parted = lines.lines().zip(hashes).find(|(line, (seed, hash))| *line != told(*seed, *hash));
+    let Some((_, (seed, _))) = parted else { return Ok(()) };
+    // What differs from process to process does so again: now with all records.
+    let ours = written(&on_a_thread(depth, seed, &scenario));
+    let theirs = in_a_child(Some(seed)).unwrap_or_default();
+    let [ours, theirs] = [&ours, &theirs].map(|records| records.lines().collect::<Vec<_>>());
+    Err(part(&ours, &theirs, seed, "a run in another process"))
 }
 
 /// What a run came to.
@@ -132,19 +133,29 @@ impl Run {
         if (self.hash, self.count) == (other.hash, other.count) {
             return Ok(());
         }
-        let most = self.records.len().max(other.records.len());
-        let common = (0..most).find(|at| self.records.get(*at) != other.records.get(*at));
-        let shown = |record: Option<&Record>| record.map(ToString::to_string);
-        let end = common.unwrap_or(most);
-        let before = self.records.get(end.saturating_sub(SHOWN)..end).unwrap_or_default();
-        Err(Box::new(Parting {
-            seed,
-            run,
-            common,
-            before: before.iter().map(ToString::to_string).collect(),
-            records: [shown(self.records.get(end)), shown(other.records.get(end))],
-        }))
+        Err(part(&self.records, &other.records, seed, run))
     }
+}
+
+/// Where the records of two runs part.
+fn part<R: PartialEq + fmt::Display>(ours: &[R], theirs: &[R], seed: u64, run: &'static str) -> Box<Parting> {
+    let most = ours.len().max(theirs.len());
+    let common = (0..most).find(|at| ours.get(*at) != theirs.get(*at));
+    let shown = |record: Option<&R>| record.map(ToString::to_string);
+    let end = common.unwrap_or(most);
+    let before = ours.get(end.saturating_sub(SHOWN)..end).unwrap_or_default();
+    Box::new(Parting {
+        seed,
+        run,
+        common,
+        before: before.iter().map(ToString::to_string).collect(),
+        records: [shown(ours.get(end)), shown(theirs.get(end))],
+    })
+}
+
+/// The records of a run, a line each.
+fn written(run: &Run) -> String {
+    run.records.iter().fold(String::new(), |text, record| text + &record.to_string() + "\n")
 }
 
 fn on_a_thread(depth: Depth, seed: u64, scenario: &(impl Fn(&mut SimNet) + Sync)) -> Run {
@@ -156,9 +167,10 @@ fn told(seed: u64, hash: u64) -> String {
     format!("seed {seed}: {hash:016x}")
 }
 
-/// Runs this test again in another process; what it wrote. `None` if this is that process, or no test of a harness.
+/// Runs this test again in another process; what it wrote: the hash of each seed, or all records of one. `None` if this is
+/// that process, or no test of a harness.
 #[allow(clippy::panic, reason = "a test that cannot start a process has failed")]
-fn in_a_child() -> Option<String> {
+fn in_a_child(seed: Option<u64>) -> Option<String> {
     if std::env::var_os(CHILD).is_some() {
         return None;
     }
@@ -169,6 +181,7 @@ fn in_a_child() -> Option<String> {
     let ran = Command::new(program)
         .args([test.as_str(), "--exact", "--nocapture", "--include-ignored"])
         .env(CHILD, &path)
+        .env(WHOLE, seed.map(|seed| seed.to_string()).unwrap_or_default())
         .stdout(Stdio::null())
         .output();
     let output = ran.unwrap_or_else(|error| panic!("cannot run the test in another process: {error}"));
@@ -190,8 +203,13 @@ fn test_name() -> Option<String> {
 
 /// Runs the scenario for the process that started this one, and ends.
 fn be_the_child(path: &PathBuf, depth: Depth, seeds: &[u64], scenario: &(impl Fn(&mut SimNet) + Sync)) -> ! {
-    let lines: String =
-        seeds.iter().map(|seed| told(*seed, on_a_thread(depth, *seed, scenario).hash) + "\n").collect();
-    let written = fs::write(path, lines);
-    std::process::exit(i32::from(written.is_err()));
+    let whole = std::env::var(WHOLE).ok().and_then(|seed| seed.parse().ok());
+    let lines: String = match whole {
+        Some(seed) => written(&on_a_thread(depth, seed, scenario)),
+        None => {
+            seeds.iter().map(|seed| told(*seed, on_a_thread(depth, *seed, scenario).hash) + "\n").collect()
+        }
+    };
+    let kept = fs::write(path, lines);
+    std::process::exit(i32::from(kept.is_err()));
 }

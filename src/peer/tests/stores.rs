@@ -123,17 +123,25 @@ fn a_full_store_drops_the_less_meritorious_then_who_failed_more_and_anybody_for_
 
 #[test]
 fn a_full_store_keeps_whom_it_met_however_many_it_is_told_of() {
-    let config = Config { max_peers: 8, max_addresses_per_source: Limit::Unlimited, ..quick() };
+    let config = Config {
+        max_peers: 8,
+        max_addresses_per_source: Limit::Unlimited,
+        max_outbound: Limit::AtMost(2),
+        max_inbound: Limit::AtMost(2),
+        ..quick()
+    };
     let mut bench = Bench::new(config);
-    for met in [1, 2] {
+    let conns = [1, 2].map(|met| {
         bench.know(&[id(met)]);
-        let conn = bench.up_to(id(met));
-        bench.part(conn);
-    }
-    // One of them is away for a while.
+        bench.up_to(id(met))
+    });
+    conns.into_iter().for_each(|conn| bench.part(conn));
+    // Both are away for a while.
     bench.advance(ms(60_000));
-    let conn = bench.dial_to(id(1));
-    assert_eq!(bench.dial_failed(conn, &refused()), Report::Applied);
+    for _ in 0..2 {
+        let dial = bench.dial().unwrap();
+        assert_eq!(bench.dial_failed(dial.conn, &refused()), Report::Applied);
+    }
     for told in 10..200 {
         let _ = bench.add_from(address(id(told)), Source::Gossip { from: id(2) });
     }

@@ -11,6 +11,7 @@ use crate::id::NodeKey;
 use crate::peer::{Config, Limit};
 
 type SetLimit = fn(&mut Config, Limit);
+type SetNumber = fn(&mut Config, usize);
 type SetTime = fn(&mut Config, Duration);
 
 const LIMITS: &[(&str, SetLimit)] = &[
@@ -22,6 +23,8 @@ const LIMITS: &[(&str, SetLimit)] = &[
     ("range_handshakes", |peers, limit| peers.groups.max_handshakes = limit),
     ("source_stored", |peers, limit| peers.max_addresses_per_source = limit),
 ];
+
+const NUMBERS: &[(&str, SetNumber)] = &[("max_stored", |peers, number| peers.max_peers = number)];
 
 const TIMES: &[(&str, SetTime)] = &[
     ("lets_go_after", |peers, time| peers.seeds.mode = Some(time)),
@@ -41,6 +44,7 @@ pub(super) const LIMIT_KEYS: &[&str] = &[
     "range_stored",
     "range_handshakes",
     "source_stored",
+    "max_stored",
     "lets_go_after",
     "rotate_every",
     "cooldown",
@@ -56,13 +60,18 @@ const SHORTEST: Duration = Duration::from_millis(1);
 #[derive(Clone, Default)]
 pub(super) struct Limits {
     limits: Vec<(SetLimit, Limit)>,
+    numbers: Vec<(SetNumber, usize)>,
     times: Vec<(SetTime, Duration)>,
 }
 
 impl fmt::Debug for Limits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let limits = self.limits.iter().map(|(_, limit)| limit.to_string());
-        f.debug_list().entries(limits).entries(self.times.iter().map(|(_, time)| time)).finish()
+        f.debug_list()
+            .entries(limits)
+            .entries(self.numbers.iter().map(|(_, number)| number))
+            .entries(self.times.iter().map(|(_, time)| time))
+            .finish()
     }
 }
 
@@ -72,6 +81,12 @@ impl Limits {
         for (key, set) in LIMITS {
             if let Some(value) = section.value(key) {
                 read.limits.push((*set, read_limit(key, value)?));
+            }
+        }
+        for (key, set) in NUMBERS {
+            if let Some(value) = section.value(key) {
+                let number = whole(key, value, &(1..=1_000_000))?.value;
+                read.numbers.push((*set, usize::try_from(number).unwrap_or(usize::MAX)));
             }
         }
         for (key, set) in TIMES {
@@ -88,6 +103,7 @@ impl Limits {
     /// Changes what differs.
     pub(super) fn apply(&self, peers: &mut Config) {
         self.limits.iter().for_each(|(set, limit)| set(peers, *limit));
+        self.numbers.iter().for_each(|(set, number)| set(peers, *number));
         self.times.iter().for_each(|(set, time)| set(peers, *time));
     }
 
@@ -122,13 +138,18 @@ mod tests {
 
     #[test]
     fn each_known_key_sets_something_and_nothing_else_does() {
-        let set: Vec<&str> =
-            LIMITS.iter().map(|(key, _)| *key).chain(TIMES.iter().map(|(key, _)| *key)).collect();
+        let limits = LIMITS.iter().map(|(key, _)| *key).chain(NUMBERS.iter().map(|(key, _)| *key));
+        let set: Vec<&str> = limits.chain(TIMES.iter().map(|(key, _)| *key)).collect();
         assert_eq!(set, LIMIT_KEYS);
         let default = Limits::default().config();
         for (key, set) in LIMITS {
             let mut config = default.clone();
             set(&mut config, Limit::AtMost(3));
+            assert_ne!(config, default, "{key}");
+        }
+        for (key, set) in NUMBERS {
+            let mut config = default.clone();
+            set(&mut config, 7);
             assert_ne!(config, default, "{key}");
         }
         for (key, set) in TIMES {

@@ -41,6 +41,29 @@ fn a_restless_network_repeats_with_cryptography() {
 }
 
 #[test]
+fn what_differs_from_process_to_process_is_found_and_the_first_difference_is_shown() {
+    let here = AtomicU64::new(0);
+    let scenario = |net: &mut SimNet| {
+        let talk = Talk::default();
+        let declaring = talk.clone();
+        let nodes = net.add_many(2, move |node| declaring.declare(node));
+        net.tie(nodes[0], nodes[1]);
+        net.start_all().unwrap();
+        net.run_for(SECOND);
+        talk.say(nodes[0], u64::from(std::process::id()));
+        net.run_for(SECOND);
+        here.fetch_add(1, Relaxed);
+    };
+    if std::env::var_os("PEERAGE_SIM_CHILD").is_some() {
+        assert_repeatable(Depth::Plain, [5], scenario);
+    }
+    let words = check_repeatable(Depth::Plain, [5], scenario).unwrap_err().to_string();
+    assert!(words.starts_with("seed 5 does not repeat: a run in another process differs"), "{words}");
+    assert!(words.contains("first 1.0") && words.contains("node 0 -> 1  wrote"), "{words}");
+    assert_eq!(here.load(Relaxed), 3, "two to be compared, and one of which all records are");
+}
+
+#[test]
 fn interleavings_that_are_drawn_repeat_and_differ_from_the_one_that_is_not() {
     let hash = |interleaved| {
         let mut net = SimNet::new(1, Depth::Plain).unwrap();

@@ -89,7 +89,7 @@ fn summary(ran: &Ran) -> String {
          wall time      {:.3} s{cost}\n\
          nodes          {}\n\
          connections    {} came up\n\
-         messages       {} received\n\
+         messages       {} sent, {} received\n\
          dropped        {}\n\
          trace          {:016x}{}",
         printable(&outcome.scenario),
@@ -100,6 +100,7 @@ fn summary(ran: &Ran) -> String {
         facts.wall.as_secs_f64(),
         grouped(outcome.nodes as u64),
         grouped(outcome.connections),
+        grouped(sent(outcome)),
         grouped(outcome.messages),
         by_label(&dropped(outcome)),
         outcome.trace_hash,
@@ -125,7 +126,8 @@ pub(super) fn object(ran: &Ran) -> Value {
     json!({
         "event": "ran", "scenario": outcome.scenario, "seed": outcome.seed, "depth": depth(outcome.depth).0,
         "trace_hash": format!("{:016x}", outcome.trace_hash), "nodes": outcome.nodes,
-        "connections": outcome.connections, "messages": outcome.messages, "dropped": dropped(outcome),
+        "connections": outcome.connections, "sent": sent(outcome), "messages": outcome.messages,
+        "dropped": dropped(outcome),
         "virtual_s": outcome.virtual_time.as_secs_f64(),
         "wall_ms_per_virtual_s": facts.wall_ms_per_virtual_s(outcome.virtual_time),
         "max_rss_bytes": facts.max_rss_bytes,
@@ -154,6 +156,11 @@ fn dropped(outcome: &Outcome) -> BTreeMap<&'static str, u64> {
         *sums.entry(*reason).or_default() += count;
     }
     sums.into_iter().filter(|(_, count)| *count > 0).map(|(reason, count)| (reason.as_str(), count)).collect()
+}
+
+/// Messages written to connections; those of byzantine nodes are counted nowhere.
+fn sent(outcome: &Outcome) -> u64 {
+    outcome.samples.iter().map(|sample| sample.sent).sum()
 }
 
 fn millis(time: Duration) -> u64 {
