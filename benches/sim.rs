@@ -1,7 +1,7 @@
 //! What a simulated network costs: time of one core for each virtual second, and memory.
 //!
-//! `cargo bench --features sim --bench sim [-- NODES...]`; without numbers 200, 1,000 and 5,000 nodes. Each node has 20 peers and
-//! says 64 bytes to all of them five times in four seconds, which makes 25 messages a second for each node.
+//! `cargo bench --features sim --bench sim [-- NODES...]`; without numbers 200, 1,000 and 5,000 nodes. Each node has 20
+//! peers and says 64 bytes to all of them five times in four seconds, which makes 25 messages a second for each node.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

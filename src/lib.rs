@@ -59,7 +59,7 @@
 //!
 //! This is the recommended shape of a [`reactor`]: a synchronous core, which is tested without a runtime and run by
 //! [`drive`](reactor::drive()). The [`tutorial`] builds one from nothing. Any async function that owns a channel is a
-//! reactor as well.
+//! reactor as well. Whole networks of either are tested on virtual time by `sim` (feature `sim`).
 //!
 //! # A node
 //!

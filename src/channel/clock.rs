@@ -7,8 +7,8 @@ use tokio::time::{Sleep, Timeout};
 
 /// A node's clock: tokio's, or in a simulation one that runs faster or slower than that.
 ///
-/// All instants of a node are readings of its clock, and all its durations are measured by it. What is below a node, such as
-/// a transport, goes by tokio's own.
+/// All instants of a node are readings of its clock, and all its durations are measured by it. What is below a node,
+/// such as a transport, goes by tokio's own.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Clock(Option<Drift>);
 

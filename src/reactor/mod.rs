@@ -4,7 +4,8 @@
 //! reached) and the time at which it happens, changes its state, and puts what it wants done into an [`Outbox`]:
 //! messages, questions, reports. [`drive()`] stands between it and the network: it brings the inputs and carries out
 //! what the outbox holds. So a core is tested as plain data is, without a runtime, a network or a clock; [`testing`]
-//! makes the inputs for that. The [tutorial](crate::tutorial) builds one from nothing.
+//! makes the inputs for that. What it does among others is tested in a network on virtual time, by `peerage::sim` (feature
+//! `sim`). The [tutorial](crate::tutorial) builds one from nothing, and tests it in both ways.
 //!
 //! ```text
 //! peers, answers, timer, events, messages ──drive──> core ──Outbox──> drive ──> Channel
@@ -12,8 +13,8 @@
 //!                                            └── refusals, answers ─────┘
 //! ```
 //!
-//! [`ping`] asks and answers; [`chat`] floods with de-duplication; [`pex`] exchanges addresses. None is run unless it is declared on the
-//! [builder](crate::router::Builder). A reactor may as well be any async function that owns a
+//! [`ping`] asks and answers; [`chat`] floods with de-duplication; [`pex`] exchanges addresses. None is run unless it is
+//! declared on the [builder](crate::router::Builder). A reactor may as well be any async function that owns a
 //! [`Channel`](crate::channel::Channel): the router asks no more of it than to end with the node.
 //!
 //! # Two cores of one node

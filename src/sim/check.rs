@@ -18,8 +18,8 @@ use crate::router::{ChannelStatus, RouterHandle};
 pub struct Flow {
     /// Queued for peers when they were sent.
     pub accepted: u64,
-    /// Written to connections. What is just being written is not among these, nor what broke meanwhile: a peer may have read
-    /// part of that all the same.
+    /// Written to connections. What is just being written is not among these, nor what broke meanwhile: a peer may have
+    /// read part of that all the same.
     pub sent: u64,
     /// Queued for receivers, and answers taken to whoever asked. Not those that a node sent to itself.
     pub received: u64,
@@ -44,7 +44,8 @@ impl Flow {
         self.sent.checked_sub(self.received + self.dropped_on_arrival())
     }
 
-    /// What may have left, written to its end or not. That more arrives than this is explained by no fault of a network.
+    /// What may have left, written to its end or not. That more arrives than this is explained by no fault of a
+    /// network.
     fn left_at_most(&self) -> u64 {
         let unsent = [DropReason::OutboundEvicted, DropReason::Replaced];
         let unsent = unsent.iter().filter_map(|reason| self.dropped.get(reason)).sum();
@@ -202,8 +203,8 @@ impl SimNet {
         flow
     }
 
-    /// What does not hold that must hold at every moment, whatever is done to the network: nodes live, keep their limits,
-    /// and, if all are proper, hear nothing that was not said.
+    /// What does not hold that must hold at every moment, whatever is done to the network: nodes live, keep their
+    /// limits, and, if all are proper, hear nothing that was not said.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         self.violations_of(&self.counted())
@@ -270,8 +271,8 @@ impl SimNet {
         self.networks().len() <= 1
     }
 
-    /// Asserts that the network is healthy again `within` a virtual time, once nothing is done to it any more: all nodes
-    /// that run reach each other, and nothing is [violated](Self::violations). Answers how long it took.
+    /// Asserts that the network is healthy again `within` a virtual time, once nothing is done to it any more: all
+    /// nodes that run reach each other, and nothing is [violated](Self::violations). Answers how long it took.
     ///
     /// # Errors
     ///

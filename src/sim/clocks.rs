@@ -59,12 +59,13 @@ fn later(wall: WallTime, by_ms: i128) -> WallTime {
 
 /// Clocks.
 ///
-/// All of a node goes by its own clock: timers and time limits, pings, the peer manager, the `now` of [reactors](crate::reactor)
-/// and when they are woken, the times of events, and the wall's clock in what it stores. Three things go by the network's
-/// time: lines, what a reactor takes from tokio itself, and the second that a handshake that failed has to say so.
+/// All of a node goes by its own clock: timers and time limits, pings, the peer manager, the `now` of
+/// [reactors](crate::reactor) and when they are woken, the times of events, and the wall's clock in what it stores.
+/// Three things go by the network's time: lines, what a reactor takes from tokio itself, and the second that a
+/// handshake that failed has to say so.
 impl SimNet {
-    /// Lets a node's clock run fast by so many millionths, or slow if that is below zero, until it is told otherwise: by
-    /// 50,000 it makes 105 minutes of 100. A node that runs takes it up at its next start.
+    /// Lets a node's clock run fast by so many millionths, or slow if that is below zero, until it is told otherwise:
+    /// by 50,000 it makes 105 minutes of 100. A node that runs takes it up at its next start.
     ///
     /// # Errors
     ///
@@ -81,8 +82,8 @@ impl SimNet {
         Ok(())
     }
 
-    /// Turns a node's wall clock forward by so many seconds, or back if that is below zero; 1970 at the earliest. A node
-    /// reads that clock when it starts, so one that runs does not notice before its next life.
+    /// Turns a node's wall clock forward by so many seconds, or back if that is below zero; 1970 at the earliest. A
+    /// node reads that clock when it starts, so one that runs does not notice before its next life.
     pub fn turn_clock(&mut self, node: Node, by_seconds: i64) {
         self.note(Some(node), "clock_turned", (by_seconds.unsigned_abs(), u64::from(by_seconds < 0)));
         if let Some(host) = self.host_mut(node) {

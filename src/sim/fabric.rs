@@ -24,7 +24,8 @@ use crate::transport::link::{LinkConfigError, LinkHandle, Timetable, pair_by};
 pub struct Opening {
     /// By how much the first packet of an attempt may be late, so that attempts overtake each other. Default 0.
     pub reorder: Duration,
-    /// In how many of a thousand cases an attempt arrives twice; the second is closed at once. Default 0.
+    /// In how many of a thousand cases an attempt arrives twice; the second is closed at once. Default 0; 1,000 and
+    /// more are always.
     pub duplicated_per_mille: u16,
 }
 

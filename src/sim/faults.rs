@@ -42,11 +42,11 @@ impl SimNet {
         Ok(())
     }
 
-    /// Lets a node send and receive no faster on each of its connections, those that exist included, in bytes per second;
-    /// `None` ends that. What is on its way arrives as before.
+    /// Lets a node send and receive no faster on each of its connections, those that exist included, in bytes per
+    /// second; `None` ends that. What is on its way arrives as before.
     ///
-    /// So is a node seen that has too little bandwidth, or works off what it reads too slowly: others wait until it has taken
-    /// what they wrote. A [reactor](crate::reactor) alone is slow if it sleeps before it receives.
+    /// So is a node seen that has too little bandwidth, or works off what it reads too slowly: others wait until it has
+    /// taken what they wrote. A [reactor](crate::reactor) alone is slow if it sleeps before it receives.
     ///
     /// # Errors
     ///
@@ -64,9 +64,9 @@ impl SimNet {
         self.fabric.set_opening(opening);
     }
 
-    /// Lets the seed decide in which order tasks go that could all go at one instant, on connections made from now on: at
-    /// each read and write others go first, up to three times. Without it there is one order, that in which they were
-    /// woken. Costs about half of the speed.
+    /// Lets the seed decide in which order tasks go that could all go at one instant, on connections made from now on:
+    /// at each read and write others go first, up to three times. Without it there is one order, that in which they
+    /// were woken. Costs about half of the speed.
     pub fn set_interleaved(&self, interleaved: bool) {
         self.fabric.set_interleaved(interleaved);
     }
@@ -87,8 +87,8 @@ impl SimNet {
         self.change_cuts(|cuts| cuts.set_way(from.0, to.0, cut));
     }
 
-    /// Parts the network under a name: nothing gets from a node of one part to one of another. Nodes in no part reach, and
-    /// are reached by, all. A partition of that name that exists is replaced.
+    /// Parts the network under a name: nothing gets from a node of one part to one of another. Nodes in no part reach,
+    /// and are reached by, all. A partition of that name that exists is replaced.
     pub fn partition(&self, name: &str, parts: &[&[Node]]) {
         let parts: Vec<Vec<HostId>> =
             parts.iter().map(|nodes| nodes.iter().map(|node| node.0).collect()).collect();
@@ -115,9 +115,9 @@ impl SimNet {
         self.fabric.reset(between(a, b))
     }
 
-    /// Stalls every connection between two nodes for good, as if somebody between them had forgotten it: nothing arrives any
-    /// more on either way, and neither end is told. How many. Connections that are made later are none of them; where nothing is to arrive at
-    /// all there is [`Self::cut`].
+    /// Stalls every connection between two nodes for good, as if somebody between them had forgotten it: nothing
+    /// arrives any more on either way, and neither end is told. How many. Connections that are made later are none of
+    /// them; where nothing is to arrive at all there is [`Self::cut`].
     pub fn stall(&self, a: Node, b: Node) -> usize {
         self.note(None, "stalled", (u64::from(a.0), u64::from(b.0)));
         let _time = self.runtime.enter();

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 
 use super::fabric::Fabric;
-use super::seed::below;
+use super::seed::sample;
 use crate::address::NodeAddress;
 use crate::id::{NodeId, NodeKey};
 use crate::message::{Answer, ChannelSpec, Frame, Head, Message, Packet, Question};
@@ -42,31 +42,20 @@ impl Lie {
     /// Draws at most `most` addresses to tell.
     fn draw(self, most: usize, fabric: &Fabric, draws: &mut ChaCha8Rng) -> Vec<Claim> {
         match self {
-            Self::Accomplices => some(fabric.listed(true), most, draws),
+            Self::Accomplices => sample(fabric.listed(true), most, draws),
             Self::Phantoms => (0..most).map(|_| (nobody(draws), nowhere(fabric, draws))).collect(),
             Self::Impostors => {
-                let places = some(fabric.listed(false), most, draws);
+                let places = sample(fabric.listed(false), most, draws);
                 places.into_iter().map(|(_, place)| (nobody(draws), place)).collect()
             }
             Self::Swaps => {
-                let told = some(fabric.listed(false), most, draws);
+                let told = sample(fabric.listed(false), most, draws);
                 let places = told.iter().cycle().skip(1).map(|(_, place)| *place);
                 let names = told.iter().map(|(id, _)| *id);
                 names.zip(places).collect()
             }
         }
     }
-}
-
-/// At most so many of them, in an order that is drawn.
-fn some(mut all: Vec<Claim>, most: usize, draws: &mut ChaCha8Rng) -> Vec<Claim> {
-    let most = most.min(all.len());
-    for at in 0..most {
-        let other = at + below(all.len() - at, draws);
-        all.swap(at, other);
-    }
-    all.truncate(most);
-    all
 }
 
 /// An identity whose key nobody has.
@@ -85,8 +74,8 @@ fn nowhere(fabric: &Fabric, draws: &mut ChaCha8Rng) -> SocketAddr {
     }
 }
 
-/// Is a proper peer that lies, until the connection ends: answers pings, and questions for other peers with at most `most`
-/// addresses.
+/// Is a proper peer that lies, until the connection ends: answers pings, and questions for other peers with at most
+/// `most` addresses.
 pub(super) async fn lie(
     (mut reader, mut writer): (impl PacketReader, impl PacketWriter),
     (lie, most): (Lie, usize),

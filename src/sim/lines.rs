@@ -14,6 +14,7 @@ pub(super) type HostId = u32;
 /// Bytes wait at their sender for [`bytes_per_second`](Self::bytes_per_second), and are then on their way for
 /// [`latency`](Self::latency), and up to [`spread`](Self::spread) more, drawn once for each connection, and up to
 /// [`jitter`](Self::jitter) more, drawn for each time that bytes leave after a pause. They never overtake each other.
+/// The bounds are those of a [`LinkConfig`], with the spread counted to the latency: see [`check`](Self::check).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Line {

@@ -1,9 +1,9 @@
 //! Whole networks in one process, on virtual time.
 //!
-//! A [`SimNet`] runs nodes as they are in production: the same router, peer manager, queues and reactors, over links whose
-//! latency, rate and faults are simulated. Time is virtual: an hour of a quiet network takes as long as its work does. All
-//! that is drawn follows from one seed, so the same seed gives the same run, to the byte, and a failure is there again
-//! when it is looked at.
+//! A [`SimNet`] runs nodes as they are in production: the same router, peer manager, queues and reactors, over links
+//! whose latency, rate and faults are simulated. Time is virtual: an hour of a quiet network takes as long as its work
+//! does. All that is drawn follows from one seed, so the same seed gives the same run, to the byte, and a failure is
+//! there again when it is looked at.
 //!
 //! ```
 //! use std::time::Duration;
@@ -48,15 +48,28 @@
 //!
 //! # What makes a run repeat
 //!
-//! [`assert_repeatable`] runs a scenario several times and finds the first thing that differs. A reactor repeats if it takes time from tokio's clock and draws from [`Setup::seed`] alone, has no tasks on other
-//! threads, and iterates over nothing whose order is random.
+//! [`assert_repeatable`] runs a scenario several times and finds the first thing that differs. A reactor repeats if it
+//! takes time from tokio's clock and draws from [`Setup::seed`] alone, has no tasks on other threads, and iterates over
+//! nothing whose order is random.
+//!
+//! # Scenarios
+//!
+//! With the feature `scenario`, a `Scenario` is all of this as text: nodes, what is done to them, and what must hold.
+//! `docs/scenarios.md` has every key, and `peerage sim` runs such a text.
 //!
 //! # Fuzzing
 //!
-//! The fuzz target `network` makes of bytes a network of two to four nodes with queues of a few messages, and what is done to
-//! it: messages, questions, cuts, resets, crashes, bans, receivers that do not read. All messages are numbered, and what is read is
-//! held against what was sent; in the end the faults cease, and the network must recover. What is asked of it is in
-//! `tests/it/network/drive/mod.rs`; `cargo test` replays the corpus, and `fuzz/explore.sh network 600` looks for more.
+//! The fuzz target `network` makes of bytes a network of two to four nodes with queues of a few messages, and what is
+//! done to it: messages, questions, cuts, resets, crashes, bans, receivers that do not read. All messages are numbered,
+//! and what is read is held against what was sent; in the end the faults cease, and the network must recover. What is
+//! asked of it is in `tests/it/network/drive/mod.rs`. `cargo test` replays the corpus, and
+//! `fuzz/explore.sh network 600` looks for more.
+//!
+//! # What is not simulated
+//!
+//! Below a byte stream nothing is: loss, reordering and congestion show as delay alone. Processors are endless: a task
+//! takes no virtual time but that which it sleeps. What runs on another thread, as an SQLite store does, is outside
+//! of virtual time, and a run that waits for it does not repeat.
 
 mod byzantine;
 mod check;

@@ -66,6 +66,12 @@ pub enum SimError {
 }
 
 /// A network of whole nodes in one process, on virtual time. See the [module](super).
+///
+/// It has a runtime of its own, and is driven from outside of any other.
+///
+/// # Panics
+///
+/// Whatever lets time pass, or ends a node, panics within a runtime, such as an `async` test: use a plain `#[test]`.
 pub struct SimNet {
     seed: u64,
     depth: Depth,
@@ -114,8 +120,8 @@ impl SimNet {
         self.seed
     }
 
-    /// Adds a node, which is not started yet. `declare` is called at each of its starts, with a builder that has all but
-    /// channels, reactors and settings.
+    /// Adds a node, which is not started yet. `declare` is called at each of its starts, with a builder that has all
+    /// but channels, reactors and settings.
     pub fn add(&mut self, declare: impl Fn(&mut Setup<'_>) -> Result<(), BuildError> + 'static) -> Node {
         self.add_somewhere(0, Character::Proper(Rc::new(declare)))
     }
@@ -195,16 +201,28 @@ impl SimNet {
     }
 
     /// Tells `node` the address of `other`, at each of its starts.
+    ///
+    /// # Panics
+    ///
+    /// As for [`Self::id`], of `other`.
     pub fn introduce(&mut self, node: Node, other: Node) {
         self.know(node, other, false);
     }
 
     /// Has `node` dial `other`, and keep the connection: it is a [persistent](crate::peer::Config::persistent) peer.
+    ///
+    /// # Panics
+    ///
+    /// As for [`Self::id`], of `other`.
     pub fn tie(&mut self, node: Node, other: Node) {
         self.know(node, other, true);
     }
 
-    /// Ties nodes to each other.
+    /// Ties nodes to each other. Who is tied to whom in a random topology follows from the network's seed.
+    ///
+    /// # Panics
+    ///
+    /// As for [`Self::id`], of any of them.
     pub fn tie_all(&mut self, nodes: &[Node], topology: Topology) {
         for (from, to) in topology.edges(nodes.len(), derive(self.seed, "topology", 0)) {
             if let (Some(from), Some(to)) = (nodes.get(from), nodes.get(to)) {
@@ -223,8 +241,8 @@ impl SimNet {
 
 /// The lives of nodes.
 impl SimNet {
-    /// Starts a node: for the first time, or again after it was killed, with what it had stored. Does nothing to one that
-    /// runs.
+    /// Starts a node: for the first time, or again after it was killed, with what it had stored. Does nothing to one
+    /// that runs.
     ///
     /// # Errors
     ///
@@ -276,8 +294,8 @@ impl SimNet {
         self.nodes().into_iter().try_for_each(|node| self.start(node))
     }
 
-    /// Ends a node at once, as a crash of its process would: the system closes its connections. What it had stored stays.
-    /// Says whether it ran.
+    /// Ends a node at once, as a crash of its process would: the system closes its connections. What it had stored
+    /// stays. Says whether it ran.
     pub fn kill(&mut self, node: Node) -> bool {
         let Some(running) = self.hosts.get_mut(node.number()).and_then(|host| host.running.take()) else {
             return false;
@@ -300,16 +318,16 @@ impl SimNet {
         true
     }
 
-    /// Ends a node at once and takes its host off the network, as a power failure would: nobody is told. Says whether it
-    /// ran. [`Self::power_on`] brings it back.
+    /// Ends a node at once and takes its host off the network, as a power failure would: nobody is told. Says whether
+    /// it ran. [`Self::power_on`] brings it back.
     pub fn power_off(&mut self, node: Node) -> bool {
         self.note(Some(node), "powered_off", (0, 0));
         self.change_cuts(|cuts| cuts.set_dark(node.0, true));
         self.kill(node)
     }
 
-    /// Brings the host of a node back and starts it. Whoever still holds a connection to its earlier life learns now that
-    /// it is gone.
+    /// Brings the host of a node back and starts it. Whoever still holds a connection to its earlier life learns now
+    /// that it is gone.
     ///
     /// # Errors
     ///
@@ -327,8 +345,8 @@ impl SimNet {
         }
     }
 
-    /// Begins to shut a node down in order: it ends while time passes, within its drain timeout. It does not count as running
-    /// from now on. A byzantine one is killed. Says whether it ran.
+    /// Begins to shut a node down in order: it ends while time passes, within its drain timeout. It does not count as
+    /// running from now on. A byzantine one is killed. Says whether it ran.
     pub(super) fn begin_shut_down(&mut self, node: Node) -> bool {
         if self.handle(node).is_none() {
             return self.kill(node);
@@ -355,8 +373,9 @@ impl SimNet {
         }
     }
 
-    /// Shuts a node down in order, and runs the network until it has ended. `None` if it did not run, panicked, or is
-    /// byzantine: such a one is killed.
+    /// Shuts a node down in order, and runs the network until it has ended, within its
+    /// [drain timeout](crate::router::RouterConfig::drain_timeout). `None` if it did not run, panicked, or is byzantine:
+    /// such a one is killed.
     pub fn shut_down(&mut self, node: Node) -> Option<Report> {
         if self.handle(node).is_none() {
             self.kill(node);
@@ -386,8 +405,8 @@ impl SimNet {
         self.runtime.block_on(async { sleep(time).await });
     }
 
-    /// Lets virtual time pass until `condition` holds, and answers how much. It is looked at each 50 ms of virtual time,
-    /// beginning now.
+    /// Lets virtual time pass until `condition` holds, and answers how much. It is looked at each 50 ms of virtual
+    /// time, beginning now.
     ///
     /// # Errors
     ///

@@ -37,7 +37,7 @@ pub struct Outcome {
     pub before: Picture,
     /// The network at the end.
     pub after: Picture,
-    /// What did not hold, and when it was first seen, from the begin of the run on.
+    /// What did not hold, and when it was first seen, from the start of the run on.
     pub violations: Vec<(Duration, Violation)>,
 }
 
@@ -45,7 +45,7 @@ pub struct Outcome {
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Sample {
-    /// When, since the begin of the run.
+    /// When, since the start of the run.
     pub at: Duration,
     /// How many proper nodes run.
     pub running: usize,

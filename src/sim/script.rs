@@ -101,7 +101,7 @@ impl Script {
         Self::default()
     }
 
-    /// Adds an act at a time after the script's begin; after those that are there already at that time.
+    /// Adds an act at a time after the script's start; after those that are there already at that time.
     #[must_use]
     pub fn at(mut self, at: Duration, act: Act) -> Self {
         let behind = self.steps.partition_point(|(earlier, _)| *earlier <= at);
@@ -122,9 +122,10 @@ impl Script {
         Self { steps }
     }
 
-    /// Draws `faults` faults of all kinds within `length`, and ends each of them within it: nodes are killed and started,
-    /// powered off and on, slowed, and started again with clocks that run otherwise (by 5 % at most) or were turned (by a day
-    /// at most); ways are cut and mended, the network is parted and healed, connections are reset and stalled.
+    /// Draws `faults` faults of all kinds within `length`, and ends each of them within it: nodes are killed and
+    /// started, powered off and on, slowed, and started again with clocks that run otherwise (by 5 % at most) or were
+    /// turned (by a day at most); ways are cut and mended, the network is parted and healed, connections are reset and
+    /// stalled.
     #[must_use]
     pub fn drawn(seed: u64, nodes: &[Node], faults: usize, length: Duration) -> Self {
         let mut draws = draws(seed, "faults", 0);

@@ -37,8 +37,8 @@ impl fmt::Display for Relapse {
     }
 }
 
-/// Plays `script` to a network made by `make`, ends all faults, and looks whether the network recovers `within` a virtual
-/// time. If it does not, leaves out what is not needed for that, and tells what is left.
+/// Plays `script` to a network made by `make`, ends all faults, and looks whether the network recovers `within` a
+/// virtual time. If it does not, leaves out what is not needed for that, and tells what is left.
 ///
 /// # Errors
 ///
@@ -58,8 +58,9 @@ pub fn find_relapse(
 /// Some acts with their times: what is left out together.
 pub(super) type Unit = Vec<(Duration, Act)>;
 
-/// Leaves out what is not needed for a script to fail, of the units that it is made of, and answers what is left. `found` is
-/// what the whole script does; `fails` runs a shorter one and answers the same, or `None` if it does not fail.
+/// Leaves out what is not needed for a script to fail, of the units that it is made of, and answers what is left.
+/// `found` is what the whole script does; `fails` runs a shorter one and answers the same, or `None` if it does not
+/// fail.
 pub(super) fn leave_out<T>(
     mut units: Vec<Unit>,
     mut found: T,

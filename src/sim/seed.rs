@@ -32,9 +32,32 @@ pub(super) fn below(count: usize, draws: &mut ChaCha8Rng) -> usize {
     usize::try_from(draws.next_u64() % (count as u64).max(1)).unwrap_or(0)
 }
 
+/// At most `count` of some things, each once, in the order in which they are drawn.
+pub(super) fn sample<T>(mut all: Vec<T>, count: usize, draws: &mut ChaCha8Rng) -> Vec<T> {
+    let count = count.min(all.len());
+    for at in 0..count {
+        let other = at + below(all.len() - at, draws);
+        all.swap(at, other);
+    }
+    all.truncate(count);
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sample_has_each_thing_once_and_no_more_than_there_are() {
+        let mut draws = draws(1, "sample", 0);
+        let drawn = sample((0..20).collect(), 8, &mut draws);
+        let distinct: std::collections::BTreeSet<i32> = drawn.iter().copied().collect();
+        assert!(distinct.len() == 8 && distinct.iter().all(|number| (0..20).contains(number)), "{drawn:?}");
+        assert_ne!(drawn, sample((0..20).collect(), 8, &mut draws));
+        let mut all = sample(vec![1, 2, 3], 9, &mut draws);
+        all.sort_unstable();
+        assert_eq!(all, [1, 2, 3]);
+    }
 
     #[test]
     fn each_use_of_each_thing_has_a_seed_of_its_own() {

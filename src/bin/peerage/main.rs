@@ -48,9 +48,9 @@ enum Command {
     /// or asked had given it up: late answers and stale messages, as a busy machine makes them, are counted and are no
     /// loss.
     ///
-    /// With --churn, nodes are killed and started again while the network runs, and what is lost with them is counted as
-    /// such. Then the nodes must form one network again, and lines said in it must all arrive: what is lost after the
-    /// churn is lost.
+    /// With --churn, nodes are killed and started again while the network runs, and what is lost with them is counted
+    /// as such. Then the nodes must form one network again, and lines said in it must all arrive: what is lost after
+    /// the churn is lost.
     Devnet {
         /// How many nodes, 2 to 512.
         #[arg(long, default_value_t = 8, value_parser = node_count)]
@@ -89,8 +89,8 @@ enum Command {
         /// The network; peers that name another are refused.
         #[arg(long, default_value = "peerage")]
         network: String,
-        /// The file in which peers and bans are kept from one run to the next, a SQLite database; made on the first run.
-        /// Without it the node knows only whom it is told of.
+        /// The file in which peers and bans are kept from one run to the next, a SQLite database; made on the first
+        /// run. Without it the node knows only whom it is told of.
         #[arg(long, value_name = "FILE")]
         store: Option<PathBuf>,
         /// A new file for the journal of the peer manager, of 1 GiB at most. `peerage replay` reads it.
@@ -100,8 +100,8 @@ enum Command {
     /// Feeds the journal of a node to a fresh peer manager, and says whether it decides the same.
     ///
     /// Exits with 0 if it does, with 1 and the first decision that differs if it does not, and with 2 if the file is no
-    /// journal or is damaged. A journal that ends before its node, or in the middle of its last line, is replayed as far
-    /// as it goes, with a note.
+    /// journal or is damaged. A journal that ends before its node, or in the middle of its last line, is replayed as
+    /// far as it goes, with a note.
     Replay {
         /// The journal that `peerage node --journal` or `peerage devnet --journal` wrote.
         file: PathBuf,
@@ -115,11 +115,11 @@ enum Command {
     /// Runs a whole network on virtual time, as a scenario file says, and says what did not hold.
     ///
     /// The nodes are whole, their network and their time are simulated: all that happens follows from the file and the
-    /// seed. Exits with 0 if all that the file expects held, with 1 and a line to replay it if something did not, and with
-    /// 2 if the file is no scenario, with the line and column of what is wrong.
+    /// seed. Exits with 0 if all that the file expects held, with 1 and a line to replay it if something did not, and
+    /// with 2 if the file is no scenario, with the line and column of what is wrong.
     ///
-    /// With --seeds, one seed after the other is run until something does not hold. Then acts are left out as long as that
-    /// is so, and what remains is printed.
+    /// With --seeds, one seed after the other is run until something does not hold. Then acts are left out as long as
+    /// that is so, and what remains is printed.
     Sim {
         /// The scenario.
         #[arg(value_name = "SCENARIO")]
@@ -142,8 +142,8 @@ enum Command {
         /// How much of a node is simulated, instead of what the scenario says.
         #[arg(long, value_enum)]
         depth: Option<sim::DepthKind>,
-        /// A folder for a page about the run, index.html, made if it is missing. With --seeds it is about the first run of
-        /// which something did not hold.
+        /// A folder for a page about the run, index.html, made if it is missing. With --seeds it is about the first run
+        /// of which something did not hold.
         #[arg(long, value_name = "DIR")]
         report: Option<PathBuf>,
     },

@@ -23,7 +23,7 @@ pub(super) struct Board {
 /// What was counted.
 #[derive(Default)]
 struct Tallies {
-    /// Messages for each pair of groups, from the begin on.
+    /// Messages for each pair of groups, from the start on.
     said: Vec<u64>,
     heard: Vec<u64>,
     /// Their times on the way, in microseconds, since they were taken last.
@@ -128,7 +128,7 @@ impl Board {
         Delivery { said: count(&tallies.said), heard: count(&tallies.heard) }
     }
 
-    /// How many connections came up at both ends, from the begin on; of those to a node for which `is_blind` says yes,
+    /// How many connections came up at both ends, from the start on; of those to a node for which `is_blind` says yes,
     /// at the other.
     pub(super) fn connections(&self, is_blind: impl Fn(Node) -> bool) -> u64 {
         let both = |(&(a, b), &[at_a, at_b]): (&(Node, Node), &[u64; 2])| match (is_blind(a), is_blind(b)) {

@@ -19,7 +19,7 @@ use crate::router::BuildError;
 use crate::sim::byzantine::Byzantine;
 use crate::sim::net::{SimError, SimNet};
 use crate::sim::node::{Node, Setup};
-use crate::sim::seed::{below, derive, draws};
+use crate::sim::seed::{derive, draws, sample};
 
 /// The board of a run; it is there before the first node starts.
 type Slot = Rc<std::cell::OnceCell<Arc<Board>>>;
@@ -111,24 +111,17 @@ fn acquaint(net: &mut SimNet, plan: &Plan, number: usize, proper: &Proper) {
     for node in nodes {
         let mut draws = draws(net.seed(), "knows", u64::from(node.0));
         for (group, count) in &proper.ties {
-            let others = choose(&plan.census.nodes_of(*group), node, *count, &mut draws);
+            let others = choose(plan.census.nodes_of(*group), node, *count, &mut draws);
             others.into_iter().for_each(|other| net.tie(node, other));
         }
         for (group, count) in &proper.knows {
-            let others = choose(&plan.census.nodes_of(*group), node, *count, &mut draws);
+            let others = choose(plan.census.nodes_of(*group), node, *count, &mut draws);
             others.into_iter().for_each(|other| net.introduce(node, other));
         }
     }
 }
 
-/// Some of `nodes`, each once, in the order in which they are drawn; not `but`.
-fn choose(nodes: &[Node], but: Node, count: usize, draws: &mut ChaCha8Rng) -> Vec<Node> {
-    let mut left: Vec<Node> = nodes.iter().copied().filter(|node| *node != but).collect();
-    let count = count.min(left.len());
-    for at in 0..count {
-        let other = at + below(left.len() - at, draws);
-        left.swap(at, other);
-    }
-    left.truncate(count);
-    left
+/// At most `count` of `nodes`, in the order in which they are drawn; not `but`.
+fn choose(nodes: Vec<Node>, but: Node, count: usize, draws: &mut ChaCha8Rng) -> Vec<Node> {
+    sample(nodes.into_iter().filter(|node| *node != but).collect(), count, draws)
 }

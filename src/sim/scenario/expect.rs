@@ -161,8 +161,7 @@ impl Given<'_> {
     }
 
     fn up_for(&self, section: &Section<'_>) -> Result<Duration, Fault> {
-        let up_for = section.time("up_for", Duration::ZERO..=self.duration)?;
-        Ok(up_for.map_or(Duration::ZERO, |time| time.value))
+        section.time_or("up_for", Duration::ZERO..=self.duration, Duration::ZERO)
     }
 
     fn within(&self, section: &Section<'_>) -> Result<Duration, Fault> {
@@ -177,9 +176,8 @@ impl Given<'_> {
     }
 
     fn window(&self, section: &Section<'_>) -> Result<Window, Fault> {
-        let from =
-            section.time("from", Duration::ZERO..=self.duration)?.map_or(Duration::ZERO, |time| time.value);
-        let until = section.time("until", from..=self.duration)?.map_or(self.duration, |time| time.value);
+        let from = section.time_or("from", Duration::ZERO..=self.duration, Duration::ZERO)?;
+        let until = section.time_or("until", from..=self.duration, self.duration)?;
         let mut except = Vec::new();
         for value in section.list("except") {
             let DeValue::Array(ends) = value.get_ref() else {

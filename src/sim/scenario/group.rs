@@ -86,7 +86,7 @@ impl Around<'_> {
         let count = self.census.nodes_of(number).len();
         let region = self.region(section.text("region")?);
         let times = Duration::ZERO..=self.duration;
-        let start = section.time("start", times.clone())?.map_or(Duration::ZERO, |time| time.value);
+        let start = section.time_or("start", times.clone(), Duration::ZERO)?;
         let stagger = section.time("stagger", times)?;
         let last = u32::try_from(count - 1).unwrap_or(u32::MAX);
         if let Some(stagger) = stagger.filter(|stagger| start + stagger.value * last > self.duration) {
@@ -152,13 +152,10 @@ impl Around<'_> {
         const KEYS: &[&str] = &["misdeed", "bytes", "tells", "addresses", "every", "victims"];
         let section = table("byzantine", value, "a byzantine node", KEYS)?;
         let misdeed = read_misdeed(&section)?;
-        let every = section.time("every", Duration::from_millis(1)..=self.duration)?;
+        let times = Duration::from_millis(1)..=self.duration;
+        let every = section.time_or("every", times, Duration::from_secs(1))?;
         let victims = self.census.all_of("victims", &section.list("victims"))?;
-        Ok(Conduct::Byzantine {
-            misdeed,
-            every: every.map_or(Duration::from_secs(1), |time| time.value),
-            victims,
-        })
+        Ok(Conduct::Byzantine { misdeed, every, victims })
     }
 
     fn proper(&self, number: usize, section: &Section<'_>) -> Result<Proper, Fault> {
@@ -185,9 +182,7 @@ impl Around<'_> {
             pex: section.time("pex", Duration::from_secs(1)..=self.longest())?.map(|time| time.value),
             talk: talk.map(|section| self.talking(&section)).transpose()?,
             channel: read_channel(section)?,
-            handles_in: section
-                .time("handles_in", Duration::ZERO..=self.duration)?
-                .map_or(Duration::ZERO, |time| time.value),
+            handles_in: section.time_or("handles_in", Duration::ZERO..=self.duration, Duration::ZERO)?,
         })
     }
 

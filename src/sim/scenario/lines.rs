@@ -24,9 +24,7 @@ pub(super) fn read_line(section: &Section<'_>) -> Result<Line, Fault> {
     for (key, field) in
         [("latency", &mut line.latency), ("spread", &mut line.spread), ("jitter", &mut line.jitter)]
     {
-        if let Some(time) = section.time(key, times.clone())? {
-            *field = time.value;
-        }
+        *field = section.time_or(key, times.clone(), *field)?;
     }
     let rate = section.whole("rate", 1..=LinkConfig::MAX_BYTES_PER_SECOND)?;
     line.bytes_per_second = rate.map(|rate| rate.value);
@@ -40,10 +38,7 @@ pub(super) fn read_line(section: &Section<'_>) -> Result<Line, Fault> {
 }
 
 pub(super) fn read_opening(section: &Section<'_>) -> Result<Opening, Fault> {
-    let reorder = section.time("reorder", Duration::ZERO..=MAX_REORDER)?;
+    let reorder = section.time_or("reorder", Duration::ZERO..=MAX_REORDER, Duration::ZERO)?;
     let duplicated = section.per_mille("duplicated")?;
-    Ok(Opening {
-        reorder: reorder.map_or(Duration::ZERO, |time| time.value),
-        duplicated_per_mille: duplicated.map_or(0, |share| share.value),
-    })
+    Ok(Opening { reorder, duplicated_per_mille: duplicated.map_or(0, |share| share.value) })
 }

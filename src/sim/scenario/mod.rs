@@ -37,8 +37,8 @@ use plan::Plan;
 /// A network, what is done to it and what must hold, as a text says it.
 ///
 /// It is read from TOML: it says which nodes there are, what they do and say, what connects them, what happens to
-/// them, and what it promises; `docs/scenarios.md` has every key. It can be run at any seed, from which all follows that the
-/// text leaves open.
+/// them, and what it promises; `docs/scenarios.md` has every key. It can be run at any seed, from which all follows
+/// that the text leaves open.
 ///
 /// ```
 /// use peerage::sim::Scenario;
@@ -151,8 +151,8 @@ impl Scenario {
         run::run(&self.plan, (self.plan.depth, seed), script, progress)
     }
 
-    /// Runs it. If a promise is broken, leaves out what is not needed for that, and tells what is left. What ends a fault is
-    /// left out with what begins it.
+    /// Runs it. If a promise is broken, leaves out what is not needed for that, and tells what is left. What ends a
+    /// fault is left out with what begins it.
     ///
     /// # Errors
     ///

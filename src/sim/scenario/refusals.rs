@@ -36,7 +36,8 @@ fn refused_behind(lines: &str) -> String {
     format!("{}:{} {}", error.line() - NEXT + 1, error.column(), error.why())
 }
 
-/// Asserts that all of some lines are refused with these words, or, of words that end with a blank, so that they begin with them.
+/// Asserts that all of some lines are refused with these words, or, of words that end with a blank, so that they begin
+/// with them.
 fn all_are_refused<L: AsRef<str>, W: AsRef<str>>(cases: &[(L, W)]) {
     let is_said =
         |found: &str, wanted: &str| found == wanted || wanted.ends_with(' ') && found.starts_with(wanted);

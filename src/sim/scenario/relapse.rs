@@ -26,8 +26,8 @@ pub(super) fn find(scenario: &Scenario, seed: u64) -> Result<Option<Box<Relapse>
     Ok(Some(Box::new(Relapse { seed, script: kept, violations, drawn: script.steps().len() })))
 }
 
-/// The acts of a script, those that end a fault together with what begins it: a network that is parted and not healed does
-/// not recover, which tells nothing.
+/// The acts of a script, those that end a fault together with what begins it: a network that is parted and not healed
+/// does not recover, which tells nothing.
 fn units(script: &Script) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     for (at, act) in script.steps() {

@@ -115,6 +115,16 @@ impl<'d> Section<'d> {
         self.value(key).map(|value| time(key, value, &bounds)).transpose()
     }
 
+    /// The same, or `default` if there is no such key.
+    pub(super) fn time_or(
+        &self,
+        key: &str,
+        bounds: RangeInclusive<Duration>,
+        default: Duration,
+    ) -> Result<Duration, Fault> {
+        Ok(self.time(key, bounds)?.map_or(default, |time| time.value))
+    }
+
     /// Yes or no.
     pub(super) fn yes(&self, key: &str) -> Result<Option<bool>, Fault> {
         let Some(value) = self.value(key) else { return Ok(None) };
@@ -126,14 +136,7 @@ impl<'d> Section<'d> {
 
     /// One of several words, and what it stands for.
     pub(super) fn one_of<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, Fault> {
-        let Some(said) = self.text(key)? else { return Ok(None) };
-        match words.iter().find(|(word, _)| *word == said.value) {
-            Some((_, meant)) => Ok(Some(*meant)),
-            None => {
-                let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-                Err(said.fault(format!("`{key}` is {:?}; it must be one of {}", said.value, Listed(&words))))
-            }
-        }
+        self.text(key)?.map(|said| meant(key, said, words)).transpose()
     }
 
     /// The values of a list, or the one value that is there instead; none if there is no such key.
@@ -219,6 +222,15 @@ pub(super) fn table<'d>(
 pub(super) fn text<'d>(key: &str, value: Value<'d>) -> Result<At<&'d str>, Fault> {
     let text = value.get_ref().as_str().ok_or_else(|| wrong_kind(key, value, "a text"))?;
     Ok(At { value: text, at: value.span().start })
+}
+
+/// What a word stands for, which must be one of several.
+pub(super) fn meant<T: Copy>(key: &str, said: At<&str>, words: &[(&str, T)]) -> Result<T, Fault> {
+    let known = words.iter().find(|(word, _)| *word == said.value);
+    known.map(|(_, meant)| *meant).ok_or_else(|| {
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        said.fault(format!("`{key}` is {:?}; it must be one of {}", said.value, Listed(&words)))
+    })
 }
 
 pub(super) fn whole(key: &str, value: Value<'_>, bounds: &RangeInclusive<u64>) -> Result<At<u64>, Fault> {

@@ -202,7 +202,8 @@ fn seen_of<'a>(nodes: &'a [Node], look: &'a Look) -> impl Iterator<Item = (Node,
     nodes.iter().filter_map(|node| Some((*node, look.node(*node)?)))
 }
 
-/// Whether all outgoing connections that a node may have, or all that it has if there is no limit, lead to nodes of `by`.
+/// Whether all outgoing connections that a node may have, or all that it has if there is no limit, lead to nodes of
+/// `by`.
 fn surrounded(
     node: Node,
     seen: &Seen,

@@ -7,7 +7,7 @@ use rand_chacha::rand_core::Rng;
 use super::acts::{GOINGS, GoingAndComing};
 use super::error::Fault;
 use super::names::Census;
-use super::section::{Section, time};
+use super::section::{Section, meant, text, time};
 use crate::sim::node::Node;
 use crate::sim::script::Script;
 use crate::sim::seed::{below, draws};
@@ -35,8 +35,8 @@ impl Churn {
     pub(super) fn read(section: &Section<'_>, census: &Census, duration: Duration) -> Result<Self, Fault> {
         let share = section.must("share", section.per_mille("share")?)?;
         let times = Duration::ZERO..=duration;
-        let from = section.time("from", times.clone())?.map_or(Duration::ZERO, |time| time.value);
-        let until = section.time("until", from..=duration)?.map_or(duration, |time| time.value);
+        let from = section.time_or("from", times.clone(), Duration::ZERO)?;
+        let until = section.time_or("until", from..=duration, duration)?;
         let nodes = nodes(section, census)?;
         let thousandths = u128::from(share.value) * nodes.len() as u128 * (until - from).as_millis();
         let goings = usize::try_from(thousandths / 1_000 / MINUTE.as_millis()).unwrap_or(usize::MAX);
@@ -55,20 +55,9 @@ impl Churn {
                 ));
             }
         };
-        let mut ways = Vec::new();
-        for value in section.list("what") {
-            let said = super::section::text("what", value)?;
-            let known = GOINGS.iter().find(|(word, _)| *word == said.value);
-            let (_, way) = known.ok_or_else(|| {
-                let words: Vec<&str> = GOINGS.iter().map(|(word, _)| *word).collect();
-                said.fault(format!(
-                    "`what` is {:?}; it must be one of {}",
-                    said.value,
-                    super::error::Listed(&words)
-                ))
-            })?;
-            ways.push(*way);
-        }
+        let words = section.list("what").into_iter();
+        let ways = words.map(|value| meant("what", text("what", value)?, GOINGS));
+        let mut ways: Vec<GoingAndComing> = ways.collect::<Result<_, Fault>>()?;
         if ways.is_empty() {
             ways = GOINGS.iter().map(|(_, way)| *way).collect();
         }
@@ -115,9 +104,9 @@ pub(super) struct Faults {
 impl Faults {
     pub(super) fn read(section: &Section<'_>, census: &Census, duration: Duration) -> Result<Self, Fault> {
         let count = section.must("count", section.size("count", 1..=10_000)?)?.value;
-        let from = section.time("from", Duration::ZERO..=duration)?.map_or(Duration::ZERO, |time| time.value);
-        let within = section.time("within", Duration::ZERO..=duration.saturating_sub(from))?;
-        let within = within.map_or(duration.saturating_sub(from), |time| time.value);
+        let from = section.time_or("from", Duration::ZERO..=duration, Duration::ZERO)?;
+        let left = duration.saturating_sub(from);
+        let within = section.time_or("within", Duration::ZERO..=left, left)?;
         Ok(Self { nodes: nodes(section, census)?, count, from, within })
     }
 

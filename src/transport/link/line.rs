@@ -103,8 +103,8 @@ impl Line {
         }
     }
 
-    /// Lets nothing arrive any more, until [`release`](Self::release). What is written waits as on a line that is cut: it
-    /// is not lost, since whoever carries a byte stream sends again what was lost below it.
+    /// Lets nothing arrive any more, until [`release`](Self::release). What is written waits as on a line that is cut:
+    /// it is not lost, since whoever carries a byte stream sends again what was lost below it.
     pub(super) fn hold(&mut self, now: Instant) {
         self.held.get_or_insert(now);
     }

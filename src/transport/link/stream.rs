@@ -20,8 +20,8 @@ pub fn pair(lines: [LinkConfig; 2], seed: u64) -> (LinkStream, LinkStream, LinkH
 }
 
 /// As [`pair`], for one of very many links: nothing arrives unless the timetable [runs](Timetable::run).
-#[must_use]
-pub fn pair_by(
+#[cfg(any(feature = "sim", test))]
+pub(crate) fn pair_by(
     timetable: &Arc<Timetable>,
     lines: [LinkConfig; 2],
     seed: u64,
@@ -43,8 +43,8 @@ fn make(
 
 /// One end of a link. Dropping it closes both of its directions.
 ///
-/// No task of its own drives it. Whoever waits for the line's time waits on a timer of its own, or has the
-/// [`Timetable`] tell it; whoever waits for the other end leaves its waker.
+/// No task of its own drives it. Whoever waits for the line's time waits on a timer of its own, or in a simulation has
+/// the timetable of all links tell it; whoever waits for the other end leaves its waker.
 pub type LinkStream = Join<LinkReader, LinkWriter>;
 
 /// The half of an end that reads. Dropping it alone tells the other end nothing, as with a socket.
@@ -104,8 +104,8 @@ fn end(outbound: Arc<Shared>, inbound: Arc<Shared>) -> LinkStream {
 }
 
 impl LinkHandle {
-    /// Cuts or heals the way from the first end to the second (`forth`), or the other: while it is cut nothing arrives, not
-    /// even the end, and nothing is lost. What is due arrives when it is healed.
+    /// Cuts or heals the way from the first end to the second (`forth`), or the other: while it is cut nothing arrives,
+    /// not even the end, and nothing is lost. What is due arrives when it is healed.
     pub fn set_cut(&self, forth: bool, cut: bool) {
         let (Some(there), Some(back)) = (self.there.upgrade(), self.back.upgrade()) else { return };
         let (data, news) = if forth { (there, back) } else { (back, there) };
@@ -114,8 +114,8 @@ impl LinkHandle {
         news.change(|line| line.set_deaf(cut));
     }
 
-    /// Lets bytes leave at another rate from now on, on the way from the first end to the second (`forth`) or the other;
-    /// `None` is no limit. What has left is on its way as before.
+    /// Lets bytes leave at another rate from now on, on the way from the first end to the second (`forth`) or the
+    /// other; `None` is no limit. What has left is on its way as before.
     ///
     /// # Errors
     ///

@@ -23,9 +23,9 @@ pub(super) enum Half {
 
 /// When which line is due, for all links that were made with it.
 ///
-/// A link without one has timers of its own, and wakes a reader once to set its timer and once more when it is due. With
-/// thousands of links, that costs more than all that is done with the bytes.
-pub struct Timetable {
+/// A link without one has timers of its own, and wakes a reader once to set its timer and once more when it is due.
+/// With thousands of links, that costs more than all that is done with the bytes.
+pub(crate) struct Timetable {
     entries: Mutex<Entries>,
     /// The first entry is another.
     changed: Notify,
@@ -52,8 +52,7 @@ impl fmt::Debug for Timetable {
 
 impl Timetable {
     /// Makes an empty one. Nothing arrives on its links unless [`run`](Self::run) is polled.
-    #[must_use]
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         let entries = Entries { heap: BinaryHeap::new(), next: 0 };
         Arc::new(Self { entries: Mutex::new(entries), changed: Notify::new() })
     }
@@ -61,7 +60,7 @@ impl Timetable {
     /// Tells each line when it is due; for ever.
     ///
     /// Cancel-safe: what was not told yet is told when it runs again.
-    pub async fn run(self: Arc<Self>) {
+    pub(crate) async fn run(self: Arc<Self>) {
         loop {
             let first = self.entries().heap.peek().map(|Reverse(entry)| entry.at);
             match first {

@@ -44,53 +44,54 @@ fn broken(scenario: &Scenario, seed: u64) -> Vec<Violation> {
 }
 
 #[test]
-fn all_that_ship_can_be_read_and_are_named_as_their_files() {
+fn all_that_ship_can_be_read_are_named_as_their_files_and_are_on_the_page() {
+    const PAGE: &str = include_str!("../../../docs/scenarios.md");
     let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios")).unwrap();
     let names: Vec<String> = files
         .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
         .inspect(|name| assert_eq!(parsed(&text(name)).name(), name))
+        .inspect(|name| assert!(PAGE.contains(&format!("\n| `{name}` |")), "docs/scenarios.md lacks {name}"))
         .collect();
-    assert!(names.len() >= 8, "{names:?}");
+    assert!(names.len() >= 9, "{names:?}");
 }
 
 #[test]
-fn steady() {
+fn steady_keeps_its_promises() {
     ships("steady", &[(Depth::Plain, 1), (Depth::Rlpx, 2)]);
 }
 
 #[test]
-fn churn() {
+fn churn_keeps_its_promises() {
     ships("churn", &[(Depth::Plain, 1), (Depth::Plain, 2)]);
 }
 
 #[test]
-fn partition_and_heal() {
+fn partition_and_heal_keeps_its_promises() {
     ships("partition-and-heal", &[(Depth::Plain, 1), (Depth::Plain, 2), (Depth::Plain, 3), (Depth::Rlpx, 4)]);
 }
 
 #[test]
-fn eclipse() {
+fn eclipse_keeps_its_promises() {
     ships("eclipse", &[(Depth::Plain, 1), (Depth::Plain, 2)]);
 }
 
 #[test]
-fn flood() {
+fn flood_keeps_its_promises() {
     ships("flood", &[(Depth::Plain, 1), (Depth::Rlpx, 2)]);
 }
 
 #[test]
-fn slow_reader() {
+fn slow_reader_keeps_its_promises() {
     ships("slow-reader", &[(Depth::Plain, 1), (Depth::Rlpx, 2)]);
 }
 
 #[test]
-fn rolling_restart() {
+fn rolling_restart_keeps_its_promises() {
     ships("rolling-restart", &[(Depth::Plain, 1), (Depth::Plain, 2), (Depth::Rlpx, 3)]);
 }
 
-/// A fifth of its nodes: a thousand of them are run by `thousand_from_one_in_full`.
 #[test]
-fn thousand_from_one() {
+fn thousand_from_one_keeps_its_promises_with_a_fifth_of_its_nodes() {
     let fewer = changed(&text("thousand-from-one"), "count = 999", "count = 199");
     let outcome = keeps(&parsed(&changed(&fewer, "stagger = \"50ms\"", "stagger = \"250ms\"")), 1);
     assert_eq!((outcome.nodes, outcome.before.connections.len()), (200, 0));
@@ -98,7 +99,7 @@ fn thousand_from_one() {
 
 #[test]
 #[ignore = "takes minutes without optimisation; run it with --release"]
-fn thousand_from_one_in_full() {
+fn thousand_from_one_keeps_its_promises() {
     ships("thousand-from-one", &[(Depth::Plain, 1)]);
 }
 

@@ -19,7 +19,8 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// How many milliseconds it took for each second of virtual time, to the microsecond; `None` if no time passed in it.
+    /// How many milliseconds it took for each second of virtual time, to the microsecond; `None` if no time passed in
+    /// it.
     pub(super) fn wall_ms_per_virtual_s(&self, virtual_time: Duration) -> Option<f64> {
         let micros = self.wall.as_secs_f64() * 1e6 / virtual_time.as_secs_f64();
         (!virtual_time.is_zero()).then(|| micros.round() / 1000.0)

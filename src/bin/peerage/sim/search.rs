@@ -21,8 +21,8 @@ enum Judged {
     Violated(Box<Ran>),
 }
 
-/// Runs all seeds, as many at once as there are processors, and tells of them in their order. Ends with the first of which
-/// something did not hold, unless it is to go on.
+/// Runs all seeds, as many at once as there are processors, and tells of them in their order. Ends with the first of
+/// which something did not hold, unless it is to go on.
 pub(super) fn all(
     output: &Output,
     stage: &Stage<'_>,

@@ -1,7 +1,7 @@
 //! What was sent and what was read, and what must hold between the two.
 //!
-//! It knows nothing of queues and connections beyond their names, and holds each word that is read against the one that was
-//! said. What does not fit is kept as a fault, since whoever finds it is often a task of the network.
+//! It knows nothing of queues and connections beyond their names, and holds each word that is read against the one that
+//! was said. What does not fit is kept as a fault, since whoever finds it is often a task of the network.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -100,6 +100,11 @@ impl Ledger {
         if self.fault.is_none() {
             self.fault = Some(fault());
         }
+    }
+
+    /// A message was taken for somebody who could not be sent any.
+    pub(crate) fn unconnected(&mut self, number: u64, to: usize) {
+        self.blame(|| format!("{number} is queued for {to}, to whom there is no connection"));
     }
 
     /// What does not hold.

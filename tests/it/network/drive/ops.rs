@@ -1,7 +1,7 @@
 //! Any bytes as a network and what is done to it.
 //!
-//! Ten bytes of a network come first. Then each operation is a byte that chooses it, and the bytes of its numbers; bytes that
-//! are missing at the end are zero.
+//! Ten bytes of a network come first. Then each operation is a byte that chooses it, and the bytes of its numbers;
+//! bytes that are missing at the end are zero.
 
 use std::time::Duration;
 

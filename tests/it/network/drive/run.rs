@@ -185,15 +185,19 @@ impl Run {
             return;
         }
         self.net.start(self.nodes[node]).unwrap();
-        self.lives.push((self.life(node), self.handle(node).unwrap().clone(), None));
+        self.begun(node);
     }
 
     pub(crate) fn power_on(&mut self, node: usize) {
         let runs = self.handle(node).is_some();
         self.net.power_on(self.nodes[node]).unwrap();
         if !runs {
-            self.lives.push((self.life(node), self.handle(node).unwrap().clone(), None));
+            self.begun(node);
         }
+    }
+
+    fn begun(&mut self, node: usize) {
+        self.lives.push((self.life(node), self.handle(node).unwrap().clone(), None));
     }
 
     fn ended(&mut self, node: usize, how: End) {
@@ -298,9 +302,7 @@ impl Run {
                 continue;
             }
             let Some(conn) = conn else {
-                common
-                    .ledger
-                    .blame(|| format!("{number} is queued for {to}, to whom there is no connection"));
+                common.ledger.unconnected(number, to);
                 continue;
             };
             let at = match extra.key {
@@ -345,11 +347,7 @@ impl Run {
                     let word = Word { from: me, conn, to, lane: M::LANE, bytes };
                     common.ledger.said(number, word, Place::Last, None);
                 }
-                (Ok(()), None) => {
-                    common
-                        .ledger
-                        .blame(|| format!("{number} is queued for {to}, to whom there is no connection"));
-                }
+                (Ok(()), None) => common.ledger.unconnected(number, to),
                 (Err(_), _) => tally.refused += 1,
             }
             let early = sent == Err(SendError::TimedOut) && took < within;
