@@ -3,6 +3,7 @@ use std::pin::pin;
 use bytes::BytesMut;
 use futures::FutureExt;
 use tokio::task::yield_now;
+use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::channel::{ChannelConfig, Fate, Receiver, Refusal, Share};
@@ -73,7 +74,7 @@ async fn take(mut receiver: Receiver<Count>, way: u64) -> (Receiver<Count>, Opti
         },
         3 => {
             // Another task has polled it last, and is gone before the next message.
-            let polling = tokio::spawn(async move {
+            let polling = TaskTracker::new().spawn(async move {
                 let found = receiver.recv().now_or_never().flatten();
                 (receiver, found)
             });
@@ -98,11 +99,12 @@ fn a_receiver_that_moves_between_tasks_and_drops_its_futures_sleeps_through_no_m
     runtime.block_on(async {
         let queue = tiny();
         let mut receiver = Receiver::new(Arc::clone(&queue));
-        let senders: Vec<_> =
-            (0..SENDERS).map(|sender| tokio::spawn(fill(Arc::clone(&queue), sender + 1, EACH))).collect();
+        let senders: Vec<_> = (0..SENDERS)
+            .map(|sender| TaskTracker::new().spawn(fill(Arc::clone(&queue), sender + 1, EACH)))
+            .collect();
         let mut heard: std::collections::BTreeMap<NodeId, u64> = Default::default();
         for way in 0..SENDERS * EACH {
-            let (back, found) = tokio::spawn(take(receiver, way)).await.unwrap();
+            let (back, found) = TaskTracker::new().spawn(take(receiver, way)).await.unwrap();
             receiver = back;
             let Envelope { from, message, .. } = found.unwrap();
             let next = heard.entry(from).or_default();
@@ -114,7 +116,7 @@ fn a_receiver_that_moves_between_tasks_and_drops_its_futures_sleeps_through_no_m
         }
         assert_eq!((queue.depth().0, queue.counters.local()), (0, SENDERS * EACH));
         // One that waits hears of the end, on whichever thread.
-        let ended = tokio::spawn(async move { receiver.recv().await.is_none() });
+        let ended = TaskTracker::new().spawn(async move { receiver.recv().await.is_none() });
         yield_now().await;
         queue.close();
         assert!(ended.await.unwrap());

@@ -399,6 +399,7 @@ mod tests {
     use std::sync::Arc;
 
     use futures::FutureExt;
+    use tokio_util::task::TaskTracker;
 
     use super::*;
     use crate::queue::{FlowConfig, Overflow};
@@ -478,10 +479,10 @@ mod tests {
         runtime.unwrap().block_on(async {
             let link = Arc::new(narrow());
             for _ in 0..SENDERS {
-                tokio::spawn(fill(Arc::clone(&link), EACH));
+                TaskTracker::new().spawn(fill(Arc::clone(&link), EACH));
             }
             let pinging = Arc::clone(&link);
-            tokio::spawn(async move {
+            TaskTracker::new().spawn(async move {
                 for _ in 0..PINGS {
                     while !pinging.push_control(Packet::Ping) {
                         tokio::task::yield_now().await;
@@ -490,7 +491,8 @@ mod tests {
             });
             let (mut frames, mut pings, mut turn) = (0, 0, 0_u64);
             while frames < SENDERS * EACH || pings < PINGS {
-                let (batch, found) = tokio::spawn(taken(Arc::clone(&link), turn % 2 == 0)).await.unwrap();
+                let (batch, found) =
+                    TaskTracker::new().spawn(taken(Arc::clone(&link), turn % 2 == 0)).await.unwrap();
                 assert_eq!(found, Batch::Some);
                 let controls = batch.iter().filter(|packet| **packet == Packet::Ping).count() as u64;
                 pings += controls;
@@ -499,7 +501,7 @@ mod tests {
                 turn += 1;
             }
             assert_eq!((frames, pings, link.unwritten()), (SENDERS * EACH, PINGS, 0));
-            let writer = tokio::spawn(taken(Arc::clone(&link), true));
+            let writer = TaskTracker::new().spawn(taken(Arc::clone(&link), true));
             tokio::task::yield_now().await;
             link.close_for_overflow();
             assert_eq!(writer.await.unwrap(), (Vec::new(), Batch::Closing));

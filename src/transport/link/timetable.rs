@@ -144,6 +144,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::task::JoinSet;
     use tokio::time::{Instant, advance, sleep, timeout};
+    use tokio_util::task::TaskTracker;
 
     use super::*;
     use crate::transport::link::{LinkConfig, LinkHandle, LinkReader, LinkStream, pair, pair_by};
@@ -230,7 +231,7 @@ mod tests {
         let mut count = 0;
         loop {
             let (size, pause) = (1 + draws.next_u32() % 3000, draws.next_u32() % 4);
-            let reading = tokio::spawn(async move {
+            let reading = TaskTracker::new().spawn(async move {
                 if pause == 0 {
                     sleep((size % 200) * MS).await;
                 }
@@ -261,10 +262,10 @@ mod tests {
             let mut draws = ChaCha8Rng::seed_from_u64(seed);
             let (near, far, handle) = pair_by(&timetable, [config(); 2], seed);
             let (far_reader, _far_writer) = far.into_inner();
-            let reading = tokio::spawn(read_in_turns(far_reader, draws.clone()));
+            let reading = TaskTracker::new().spawn(read_in_turns(far_reader, draws.clone()));
             let (near_reader, mut writer) = near.into_inner();
             let mut sizes = draws.clone();
-            let writing = tokio::spawn(async move {
+            let writing = TaskTracker::new().spawn(async move {
                 let mut count = 0;
                 for _ in 0..20 {
                     let size = sizes.next_u32() % 5000;
