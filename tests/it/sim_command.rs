@@ -151,6 +151,10 @@ async fn a_page_takes_the_place_of_nothing_else() {
     refused(&[&file, "--report", place], "its index.html is something else").await;
     assert_eq!(fs::read_to_string(&index).unwrap(), "<title>mine</title>");
     refused(&[&file, "--report", &file], "it is no folder").await;
+    fs::remove_file(&index).unwrap();
+    // What has no end is not read to its end.
+    std::os::unix::fs::symlink("/dev/zero", &index).unwrap();
+    refused(&[&file, "--report", place], "its index.html is something else").await;
     assert_eq!(fs::read_to_string(&file).unwrap(), RING);
 }
 
@@ -240,6 +244,8 @@ async fn a_file_that_is_no_scenario_is_refused_with_its_line_and_column() {
     }
     let bytes = file(&folder, b"name = \"\xff\"");
     refused(&[&bytes], "byte 8 is no UTF-8").await;
+    refused(&["/dev/zero"], "a scenario has at most").await;
+    refused(&["/dev/null", "--repeat", "2"], "must have `name`").await;
     let none = folder.path().join("none.toml");
     refused(&[none.to_str().unwrap()], "cannot read").await;
     assert!(!Path::new(&none).exists());

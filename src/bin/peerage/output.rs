@@ -97,9 +97,15 @@ impl Output {
 
 fn print(line: &str) {
     let mut out = io::stdout().lock();
-    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Ok(()) => {}
         // Whoever read us is gone, as with `| head`: there is nobody left to serve.
-        std::process::exit(0);
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            // A full disk: what is told is lost, and nobody is to take that for success.
+            let _ = writeln!(io::stderr(), "error: cannot write: {error}");
+            std::process::exit(1);
+        }
     }
 }
 

@@ -299,3 +299,6 @@ impl<M: Message> Inbound for InboundQueue<M> {
         (state.queue.len(), state.queue.bytes())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -399,6 +399,7 @@ mod tests {
     use std::sync::Arc;
 
     use futures::FutureExt;
+    use tokio_util::task::TaskTracker;
 
     use super::*;
     use crate::queue::{FlowConfig, Overflow};
@@ -437,5 +438,75 @@ mod tests {
             assert_eq!(batch, [Packet::Frame(frame(code))]);
         }
         assert_eq!(link.next_batch(&mut Vec::new(), 1 << 16).now_or_never(), None);
+    }
+
+    /// Offers so many frames, one after another, whenever there is room.
+    async fn fill(link: Arc<Link>, count: u64) {
+        for number in 0..count {
+            let payload = bytes::Bytes::copy_from_slice(&number.to_be_bytes());
+            loop {
+                let mut room = std::pin::pin!(link.room());
+                room.as_mut().enable();
+                let frame = Frame { channel: NOTE, code: 0, payload: payload.clone() };
+                match link.offer(link.clock.now(), frame, Meta::new(payload.len())) {
+                    Fate::Refused(Refusal::Full) => room.await,
+                    fate => break assert_eq!(fate, Fate::Queued),
+                }
+            }
+        }
+    }
+
+    /// The next batch, in a task that may have polled for it before and dropped that future.
+    async fn taken(link: Arc<Link>, twice: bool) -> (Vec<Packet>, Batch) {
+        let mut batch = Vec::new();
+        let early = match twice {
+            true => link.next_batch(&mut batch, 1 << 16).now_or_never(),
+            false => None,
+        };
+        let found = match early {
+            Some(found) => found,
+            None => link.next_batch(&mut batch, 1 << 16).await,
+        };
+        (batch, found)
+    }
+
+    #[test]
+    fn a_writer_that_moves_between_tasks_sleeps_through_nothing_and_hears_of_the_end() {
+        const SENDERS: u64 = 3;
+        const EACH: u64 = 3_000;
+        const PINGS: u64 = 500;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build();
+        runtime.unwrap().block_on(async {
+            let link = Arc::new(narrow());
+            for _ in 0..SENDERS {
+                TaskTracker::new().spawn(fill(Arc::clone(&link), EACH));
+            }
+            let pinging = Arc::clone(&link);
+            TaskTracker::new().spawn(async move {
+                for _ in 0..PINGS {
+                    while !pinging.push_control(Packet::Ping) {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            });
+            let (mut frames, mut pings, mut turn) = (0, 0, 0_u64);
+            while frames < SENDERS * EACH || pings < PINGS {
+                let (batch, found) =
+                    TaskTracker::new().spawn(taken(Arc::clone(&link), turn % 2 == 0)).await.unwrap();
+                assert_eq!(found, Batch::Some);
+                let controls = batch.iter().filter(|packet| **packet == Packet::Ping).count() as u64;
+                pings += controls;
+                frames += batch.len() as u64 - controls;
+                link.wrote(&batch);
+                turn += 1;
+            }
+            assert_eq!((frames, pings, link.unwritten()), (SENDERS * EACH, PINGS, 0));
+            let writer = TaskTracker::new().spawn(taken(Arc::clone(&link), true));
+            tokio::task::yield_now().await;
+            link.close_for_overflow();
+            assert_eq!(writer.await.unwrap(), (Vec::new(), Batch::Closing));
+            assert!(link.is_closing());
+            tokio::join!(link.closing(), link.dropped(), link.finished());
+        });
     }
 }

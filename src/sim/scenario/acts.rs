@@ -17,6 +17,9 @@ use crate::transport::link::LinkConfig;
 /// Most acts that one table of a scenario may stand for.
 const MAX_ACTS: usize = 10_000;
 
+/// Most nodes that the acts of a scenario may name, all together: each is kept, and a table of one line may name all.
+const MAX_WEIGHT: usize = 1_000_000;
+
 /// A clock is turned by a hundred years at most.
 const MAX_TURN_SECONDS: i64 = 100 * 365 * 86_400;
 
@@ -81,21 +84,23 @@ pub(super) fn read_acts(
     duration: Duration,
 ) -> Result<Script, Fault> {
     let mut reader =
-        Reader { census, duration, script: Script::new(), parted: BTreeSet::new(), heals: Vec::new() };
+        Reader { census, duration, acts: Vec::new(), weight: 0, parted: BTreeSet::new(), heals: Vec::new() };
     for table in tables {
         reader.read(*table)?;
     }
     let unknown = reader.heals.iter().find(|heal| !reader.parted.contains(&heal.value));
     match unknown {
         Some(heal) => Err(heal.fault(format!("there is no partition `{}`", heal.value))),
-        None => Ok(reader.script),
+        None => Ok(Script::of(&[reader.acts])),
     }
 }
 
 struct Reader<'a> {
     census: &'a Census,
     duration: Duration,
-    script: Script,
+    acts: Vec<(Duration, Act)>,
+    /// How many nodes the acts name, all together.
+    weight: usize,
     /// The names of partitions.
     parted: BTreeSet<String>,
     heals: Vec<At<String>>,
@@ -105,10 +110,26 @@ impl Reader<'_> {
     fn read(&mut self, table: At<&DeTable<'_>>) -> Result<(), Fault> {
         let (what, section) = of_kind("an act", table, KINDS)?;
         let at = section.must("at", section.time("at", Duration::ZERO..=self.duration)?)?.value;
-        let acts = match what {
-            What::Nodes(act) => self.nodes(&section)?.into_iter().map(act).collect(),
-            What::Pairs(act) => self.pairs(&section)?.into_iter().map(|(from, to)| act(from, to)).collect(),
-            What::Partition => vec![self.partition(&section)?],
+        let acts = self.acts(what, &section, at)?;
+        self.weight += acts.iter().map(|(_, act)| weight(act)).sum::<usize>();
+        if self.weight > MAX_WEIGHT {
+            return Err(table.fault(format!("with this the acts name more than {MAX_WEIGHT} nodes")));
+        }
+        self.acts.extend(acts);
+        Ok(())
+    }
+
+    /// What a table stands for.
+    fn acts(
+        &mut self,
+        what: What,
+        section: &Section<'_>,
+        at: Duration,
+    ) -> Result<Vec<(Duration, Act)>, Fault> {
+        let acts: Vec<Act> = match what {
+            What::Nodes(act) => self.nodes(section)?.into_iter().map(act).collect(),
+            What::Pairs(act) => self.pairs(section)?.into_iter().map(|(from, to)| act(from, to)).collect(),
+            What::Partition => vec![self.partition(section)?],
             What::Heal => {
                 let name = section.must("name", section.text("name")?)?;
                 self.heals.push(At { value: name.value.to_owned(), at: name.at });
@@ -118,30 +139,23 @@ impl Reader<'_> {
             What::Slow => {
                 let rate = section.whole("rate", 1..=LinkConfig::MAX_BYTES_PER_SECOND)?;
                 let slow = |node| Act::Slow(node, rate.map(|rate| rate.value));
-                self.nodes(&section)?.into_iter().map(slow).collect()
+                self.nodes(section)?.into_iter().map(slow).collect()
             }
             What::Drift => {
                 let most = i64::from(MOST_PPM);
                 let ppm = section.must("ppm", section.signed("ppm", -most..=most)?)?.value;
                 let ppm = i32::try_from(ppm).unwrap_or(0);
-                self.nodes(&section)?.into_iter().map(|node| Act::Drift(node, ppm)).collect()
+                self.nodes(section)?.into_iter().map(|node| Act::Drift(node, ppm)).collect()
             }
             What::TurnClock => {
                 let bounds = -MAX_TURN_SECONDS..=MAX_TURN_SECONDS;
                 let seconds = section.must("seconds", section.signed("seconds", bounds)?)?.value;
-                self.nodes(&section)?.into_iter().map(|node| Act::TurnClock(node, seconds)).collect()
+                self.nodes(section)?.into_iter().map(|node| Act::TurnClock(node, seconds)).collect()
             }
-            What::Line => vec![Act::Line(read_line(&section)?)],
-            What::RollingRestart => return self.rolling_restart(&section, at),
+            What::Line => vec![Act::Line(read_line(section)?)],
+            What::RollingRestart => return self.rolling_restart(section, at),
         };
-        self.put(acts.into_iter().map(|act| (at, act)));
-        Ok(())
-    }
-
-    fn put(&mut self, acts: impl IntoIterator<Item = (Duration, Act)>) {
-        for (at, act) in acts {
-            self.script = std::mem::take(&mut self.script).at(at, act);
-        }
+        Ok(acts.into_iter().map(|act| (at, act)).collect())
     }
 
     fn nodes(&self, section: &Section<'_>) -> Result<Vec<Node>, Fault> {
@@ -190,7 +204,11 @@ impl Reader<'_> {
         Ok(Act::Partition(name, parts))
     }
 
-    fn rolling_restart(&mut self, section: &Section<'_>, begins: Duration) -> Result<(), Fault> {
+    fn rolling_restart(
+        &self,
+        section: &Section<'_>,
+        begins: Duration,
+    ) -> Result<Vec<(Duration, Act)>, Fault> {
         let times = Duration::from_millis(1)..=self.duration;
         let every = section.must("every", section.time("every", times.clone())?)?;
         let down_for = section.must("down_for", section.time("down_for", times)?)?.value;
@@ -201,12 +219,20 @@ impl Reader<'_> {
         if begins + every.value * last + down_for > self.duration {
             return Err(every.fault("with this the last node comes back after the run has ended"));
         }
-        let mut goes = begins;
+        let (mut goes, mut acts) = (begins, Vec::with_capacity(nodes.len() * 2));
         for node in nodes {
-            self.put([(goes, go(node)), (goes + down_for, come(node))]);
+            acts.extend([(goes, go(node)), (goes + down_for, come(node))]);
             goes += every.value;
         }
-        Ok(())
+        Ok(acts)
+    }
+}
+
+/// How many nodes an act names; at least one, for itself.
+fn weight(act: &Act) -> usize {
+    match act {
+        Act::Partition(_, parts) => parts.iter().map(Vec::len).sum::<usize>().max(1),
+        _ => 1,
     }
 }
 

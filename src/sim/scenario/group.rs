@@ -1,5 +1,6 @@
 //! The groups of nodes of a scenario.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ pub(super) struct Around<'a> {
     pub(super) duration: Duration,
     pub(super) regions: Vec<String>,
     /// Those that groups have so far.
-    pub(super) subnets: Vec<IpPrefix>,
+    pub(super) subnets: BTreeSet<IpPrefix>,
 }
 
 impl Around<'_> {
@@ -130,10 +131,9 @@ impl Around<'_> {
             if a == 60 {
                 return Err(said.fault("nodes without subnets are there; take another"));
             }
-            if self.subnets.contains(&subnet) {
+            if !self.subnets.insert(subnet) {
                 return Err(said.fault(format!("{:?} is named twice", said.value)));
             }
-            self.subnets.push(subnet);
             subnets.push(subnet);
         }
         if subnets.is_empty() {

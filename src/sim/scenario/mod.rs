@@ -12,6 +12,8 @@ mod group;
 mod limits;
 mod lines;
 mod look;
+#[cfg(test)]
+mod mutated;
 mod names;
 mod plan;
 #[cfg(test)]
@@ -74,6 +76,9 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// The longest text that is read.
+    pub const MAX_BYTES: usize = 1 << 20;
+
     /// Reads a scenario's text.
     ///
     /// # Errors

@@ -1,5 +1,8 @@
 //! Nodes by the names that a scenario gives them: `group`, `group[3]`, `group[0..10]`.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use super::error::{Fault, Listed};
 use super::section::{At, Value, text};
 use crate::sim::node::Node;
@@ -8,6 +11,8 @@ use crate::sim::node::Node;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Census {
     bands: Vec<Band>,
+    /// Where the group of a name stands.
+    numbers: BTreeMap<String, usize>,
 }
 
 /// A group: nodes of consecutive numbers.
@@ -31,7 +36,7 @@ impl Census {
                 name.fault(format!("{:?} is no name of a group: letters, digits, - and _", name.value))
             );
         }
-        if self.bands.iter().any(|band| band.name == name.value) {
+        if self.numbers.contains_key(name.value) {
             return Err(name.fault(format!("there is a group `{}` already", name.value)));
         }
         let first = self.len();
@@ -39,6 +44,7 @@ impl Census {
             return Err(count
                 .fault(format!("with these there are {} nodes; at most {MAX_NODES}", first + count.value)));
         }
+        self.numbers.insert(name.value.to_owned(), self.bands.len());
         self.bands.push(Band { name: name.value.to_owned(), first, count: count.value, proper });
         Ok(())
     }
@@ -59,12 +65,12 @@ impl Census {
 
     /// The nodes of a group.
     pub(super) fn nodes_of(&self, group: usize) -> Vec<Node> {
-        self.bands.get(group).map_or_else(Vec::new, |band| band.nodes(0, band.count))
+        self.bands.get(group).map_or_else(Vec::new, |band| band.nodes().collect())
     }
 
     /// The nodes that keep the rules, of all groups.
     pub(super) fn proper(&self) -> Vec<Node> {
-        self.bands.iter().filter(|band| band.proper).flat_map(|band| band.nodes(0, band.count)).collect()
+        self.bands.iter().filter(|band| band.proper).flat_map(Band::nodes).collect()
     }
 
     /// The group of a node.
@@ -74,7 +80,7 @@ impl Census {
 
     /// The group of that name.
     pub(super) fn group(&self, said: At<&str>) -> Result<usize, Fault> {
-        self.bands.iter().position(|band| band.name == said.value).ok_or_else(|| {
+        self.numbers.get(said.value).copied().ok_or_else(|| {
             let known: Vec<&str> = self.bands.iter().map(|band| &*band.name).collect();
             said.fault(format!("there is no group `{}`; there are {}", said.value, Listed(&known)))
         })
@@ -92,13 +98,15 @@ impl Census {
         }
     }
 
-    /// The nodes that are meant by `group`, `group[3]` or `group[0..10]`.
-    pub(super) fn nodes(&self, said: At<&str>) -> Result<Vec<Node>, Fault> {
-        let Some((name, rest)) = said.value.split_once('[') else {
-            return Ok(self.nodes_of(self.group(said)?));
+    /// The numbers of the nodes that are meant by `group`, `group[3]` or `group[0..10]`.
+    fn numbers(&self, said: At<&str>) -> Result<Range<u32>, Fault> {
+        let (name, rest) = match said.value.split_once('[') {
+            Some((name, rest)) => (name, Some(rest)),
+            None => (said.value, None),
         };
         let group = self.group(At { value: name, at: said.at })?;
-        let Some(band) = self.bands.get(group) else { return Ok(Vec::new()) };
+        let Some(band) = self.bands.get(group) else { return Ok(0..0) };
+        let Some(rest) = rest else { return Ok(band.first..band.first + band.count) };
         let form =
             || said.fault(format!("{:?} is none of `group`, `group[3]` and `group[0..10]`", said.value));
         let inner = rest.strip_suffix(']').ok_or_else(form)?;
@@ -117,17 +125,19 @@ impl Census {
                 said.value
             )));
         }
-        Ok(band.nodes(from, to))
+        Ok(band.first + from..band.first + to)
     }
 
     /// The nodes that a list names, each once, in their order.
     pub(super) fn all_of(&self, key: &str, list: &[Value<'_>]) -> Result<Vec<Node>, Fault> {
-        let mut all = Vec::new();
-        for value in list {
-            all.extend(self.nodes(text(key, value)?)?);
+        let named = list.iter().map(|value| self.numbers(text(key, value)?));
+        let mut named: Vec<Range<u32>> = named.collect::<Result<_, Fault>>()?;
+        named.sort_unstable_by_key(|numbers| numbers.start);
+        let mut all: Vec<Node> = Vec::new();
+        for numbers in named {
+            let behind = all.last().map_or(0, |last| last.0 + 1);
+            all.extend((numbers.start.max(behind)..numbers.end).map(Node));
         }
-        all.sort_unstable();
-        all.dedup();
         Ok(all)
     }
 
@@ -143,8 +153,8 @@ impl Census {
 }
 
 impl Band {
-    fn nodes(&self, from: u32, to: u32) -> Vec<Node> {
-        (self.first + from..self.first + to).map(Node).collect()
+    fn nodes(&self) -> impl Iterator<Item = Node> + use<> {
+        (self.first..self.first + self.count).map(Node)
     }
 }
 
@@ -161,8 +171,7 @@ mod tests {
     }
 
     fn found(said: &str) -> Result<Vec<u32>, String> {
-        let nodes = census().nodes(At { value: said, at: 7 });
-        nodes.map(|nodes| nodes.iter().map(|node| node.0).collect()).map_err(|fault| {
+        census().numbers(At { value: said, at: 7 }).map(Iterator::collect).map_err(|fault| {
             assert_eq!(fault.at, 7);
             fault.why
         })

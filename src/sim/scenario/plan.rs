@@ -1,9 +1,11 @@
 //! What a scenario's text says, as data.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::Scenario;
 use super::acts::read_acts;
 use super::error::Fault;
 use super::expect::{Expect, Given};
@@ -38,6 +40,9 @@ pub(super) const REGION_LINE_KEYS: &[&str] =
 /// Longest run.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
 
+/// Most expectations of a scenario: each keeps the nodes that it is about.
+const MAX_EXPECTS: usize = 1_000;
+
 /// All that a scenario's text says.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
@@ -60,6 +65,9 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn read(text: &str) -> Result<Self, Fault> {
+        if text.len() > Scenario::MAX_BYTES {
+            return Err(Fault::new(0, format!("a scenario has at most {} bytes", Scenario::MAX_BYTES)));
+        }
         let document = DeTable::parse(text).map_err(|error| {
             Fault::new(error.span().map_or(0, |span| span.start), error.message().to_owned())
         })?;
@@ -77,7 +85,7 @@ impl Plan {
         }
         let census = take_census(&tables)?;
         let regions = Vec::new();
-        let mut around = Around { census: &census, duration, regions, subnets: Vec::new() };
+        let mut around = Around { census: &census, duration, regions, subnets: BTreeSet::new() };
         let groups: Vec<Group> = tables
             .iter()
             .enumerate()
@@ -94,8 +102,11 @@ impl Plan {
         let acts_end = drawn.chain([written]).max().unwrap_or_default();
         let is_anything_done = !acts.steps().is_empty() || churn.is_some() || faults.is_some();
         let given = Given { census: &census, duration, acts_end, is_anything_done };
-        let expects =
-            top.tables("expect")?.into_iter().map(|table| given.read(table)).collect::<Result<_, Fault>>()?;
+        let expects = top.tables("expect")?;
+        if let Some(beyond) = expects.get(MAX_EXPECTS) {
+            return Err(beyond.fault(format!("a scenario has at most {MAX_EXPECTS} expectations")));
+        }
+        let expects = expects.into_iter().map(|table| given.read(table)).collect::<Result<_, Fault>>()?;
         let line = top.table("line", "a line", LINE_KEYS)?;
         let opening = top.table("opening", "`opening`", OPENING_KEYS)?;
         Ok(Self {

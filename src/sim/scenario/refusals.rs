@@ -343,3 +343,38 @@ fn subnets_that_have_no_room_or_belong_to_others_are_refused() {
         "count = 1\nsubnets = \"99.1.0.0/24\"\n[[group]]\nname = \"d\"\ncount = 1\nsubnets = \"99.1.0.0/24\"";
     assert_eq!(group(twice), "8:11 \"99.1.0.0/24\" is named twice");
 }
+
+#[test]
+fn what_would_take_more_room_than_its_text_is_refused() {
+    let long = format!("{BASE}# {}\n", "x".repeat(Scenario::MAX_BYTES));
+    assert_eq!(refused(&long), "line 1, column 1: a scenario has at most 1048576 bytes");
+    let expects = "[[expect]]\nwhat = \"connected\"\n";
+    assert!(Scenario::parse(&format!("{BASE}{}", expects.repeat(1_000))).is_ok());
+    assert_eq!(refused_behind(&expects.repeat(1_001)), "2001:1 a scenario has at most 1000 expectations");
+    // Each of these names all of ten thousand nodes, and comes before the one before it.
+    let crowd = "[[group]]\nname = \"c\"\ncount = 9_993\n";
+    let many = |tables: usize| {
+        let table =
+            |at: usize| format!("[[act]]\nat = \"{}s\"\nwhat = \"kill\"\nnodes = \"c\"\n", 59 - at % 60);
+        crowd.to_owned() + &(0..tables).map(table).collect::<String>()
+    };
+    let parted = "[[act]]\nat = \"1s\"\nwhat = \"partition\"\nname = \"p\"\nparts = [\"a\", \"c\"]\n";
+    assert_eq!(refused_behind(&many(101)), "404:1 with this the acts name more than 1000000 nodes");
+    let parted = crowd.to_owned() + &parted.repeat(101);
+    assert_eq!(refused_behind(&parted), "504:1 with this the acts name more than 1000000 nodes");
+    let scenario = Scenario::parse(&format!("{BASE}{}", many(30))).unwrap();
+    let script = scenario.script(1);
+    assert!(script.steps().is_sorted_by_key(|(at, _)| *at) && script.steps().len() == 30 * 9_993);
+    let day = BASE.replace("1m", "24h");
+    let churn = refused(&format!("{day}{crowd}[churn]\nshare = 1.0\n"));
+    assert_eq!(churn, "line 21, column 9: with this nodes go 14398560 times; at most 100000");
+}
+
+#[test]
+fn a_node_that_is_named_very_often_is_named_once() {
+    let nodes = ["\"a\"", "\"a[1..3]\"", "\"b[1]\"", "\"a\""].join(", ");
+    let act = format!("[[act]]\nat = \"1s\"\nwhat = \"kill\"\nnodes = [{nodes}]\n");
+    let scenario = Scenario::parse(&format!("{BASE}{act}")).unwrap();
+    let acts: Vec<String> = scenario.script(1).steps().iter().map(|(_, act)| act.to_string()).collect();
+    assert_eq!(acts, ["kill node 0", "kill node 1", "kill node 2", "kill node 3", "kill node 5"]);
+}

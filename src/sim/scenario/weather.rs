@@ -17,6 +17,9 @@ pub(super) const FAULT_KEYS: &[&str] = &["count", "from", "within", "groups"];
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// Most times that nodes go in one run.
+const MAX_GOINGS: usize = 100_000;
+
 /// Nodes that go, and come back.
 #[derive(Debug, Clone)]
 pub(super) struct Churn {
@@ -40,6 +43,9 @@ impl Churn {
         let nodes = nodes(section, census)?;
         let thousandths = u128::from(share.value) * nodes.len() as u128 * (until - from).as_millis();
         let goings = usize::try_from(thousandths / 1_000 / MINUTE.as_millis()).unwrap_or(usize::MAX);
+        if goings > MAX_GOINGS {
+            return Err(share.fault(format!("with this nodes go {goings} times; at most {MAX_GOINGS}")));
+        }
         let down_for = section.list("down_for");
         let down_for = match *down_for {
             [] => [Duration::from_secs(10), MINUTE],

@@ -138,12 +138,15 @@ impl Ord for Entry {
 mod tests {
     use std::time::Duration;
 
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{Rng, SeedableRng};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::task::JoinSet;
-    use tokio::time::{Instant, advance, sleep};
+    use tokio::time::{Instant, advance, sleep, timeout};
+    use tokio_util::task::TaskTracker;
 
     use super::*;
-    use crate::transport::link::{LinkConfig, LinkHandle, LinkStream, pair, pair_by};
+    use crate::transport::link::{LinkConfig, LinkHandle, LinkReader, LinkStream, pair, pair_by};
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -220,5 +223,84 @@ mod tests {
         tokio::task::yield_now().await;
         assert_eq!(format!("{timetable:?}"), "Timetable { entries: 0, .. }");
         assert!(tasks.try_join_next().is_none(), "it goes on");
+    }
+
+    /// Reads to the end, with pauses, each time in a task of its own: how many bytes that were.
+    async fn read_in_turns(mut reader: LinkReader, mut draws: ChaCha8Rng) -> u64 {
+        let mut count = 0;
+        loop {
+            let (size, pause) = (1 + draws.next_u32() % 3000, draws.next_u32() % 4);
+            let reading = TaskTracker::new().spawn(async move {
+                if pause == 0 {
+                    sleep((size % 200) * MS).await;
+                }
+                let mut buffer = vec![0; size as usize];
+                // A read that is given up leaves its waker behind.
+                let early = timeout(pause * 9 * MS, reader.read(&mut buffer)).await;
+                let read = match early {
+                    Ok(read) => read,
+                    Err(_) => reader.read(&mut buffer).await,
+                };
+                (reader, read)
+            });
+            let (back, read) = reading.await.unwrap();
+            reader = back;
+            match read.unwrap() {
+                0 => return count,
+                more => count += more as u64,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_happens_to_a_link_all_arrives_once_it_is_whole_and_little_is_booked() {
+        let timetable = Timetable::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::clone(&timetable).run());
+        for seed in 0..300 {
+            let mut draws = ChaCha8Rng::seed_from_u64(seed);
+            let (near, far, handle) = pair_by(&timetable, [config(); 2], seed);
+            let (far_reader, _far_writer) = far.into_inner();
+            let reading = TaskTracker::new().spawn(read_in_turns(far_reader, draws.clone()));
+            let (near_reader, mut writer) = near.into_inner();
+            let mut sizes = draws.clone();
+            let writing = TaskTracker::new().spawn(async move {
+                let mut count = 0;
+                for _ in 0..20 {
+                    let size = sizes.next_u32() % 5000;
+                    writer.write_all(&vec![1; size as usize]).await.unwrap();
+                    count += u64::from(size);
+                    sleep((sizes.next_u32() % 90) * MS).await;
+                }
+                drop(writer);
+                count
+            });
+            for _ in 0..60 {
+                sleep((draws.next_u32() % 40) * MS).await;
+                let (what, forth, rate) =
+                    (draws.next_u32(), draws.next_u32() % 3 > 0, draws.next_u32() % 50_000);
+                match what % 3 {
+                    0 => handle.set_cut(forth, true),
+                    1 => handle.set_cut(forth, false),
+                    _ => handle.set_rate(forth, Some(u64::from(rate) + 1).filter(|_| what % 4 > 0)).unwrap(),
+                }
+                let booked = timetable.entries().heap.len();
+                assert!(booked < 64, "{booked} are booked for one link, seed {seed}");
+            }
+            for forth in [true, false] {
+                handle.set_cut(forth, false);
+                handle.set_rate(forth, Some(100_000)).unwrap();
+            }
+            let hour = Duration::from_secs(3600);
+            let wrote =
+                timeout(hour, writing).await.unwrap_or_else(|_| panic!("the writer sleeps, seed {seed}"));
+            let read =
+                timeout(hour, reading).await.unwrap_or_else(|_| panic!("the reader sleeps, seed {seed}"));
+            assert_eq!(wrote.unwrap(), read.unwrap(), "seed {seed}");
+            drop(near_reader);
+        }
+        advance(Duration::from_secs(120)).await;
+        tokio::task::yield_now().await;
+        assert_eq!(timetable.entries().heap.len(), 0);
     }
 }

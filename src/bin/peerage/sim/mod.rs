@@ -9,6 +9,7 @@ mod run;
 mod search;
 mod seeds;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -79,7 +80,11 @@ pub(crate) fn run(output: &Output, settings: &Settings) -> Result<(), Failure> {
 
 fn read(file: &Path) -> Result<Scenario, Failure> {
     let name = file.display();
-    let text = std::fs::read(file).map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
+    let mut text = Vec::new();
+    // One byte more than can be used is enough to be refused.
+    std::fs::File::open(file)
+        .and_then(|file| file.take(Scenario::MAX_BYTES as u64 + 1).read_to_end(&mut text))
+        .map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
     let text = String::from_utf8(text).map_err(|error| {
         Failure::usage(format!("{name}: byte {} is no UTF-8", error.utf8_error().valid_up_to()))
     })?;

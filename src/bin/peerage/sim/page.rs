@@ -1,7 +1,7 @@
 //! The file that a report is written to.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::report::GENERATOR;
@@ -23,9 +23,9 @@ impl Page {
             _ => cannot(error.to_string()),
         })?;
         let file = folder.join("index.html");
-        match fs::read(&file) {
-            Ok(there) if is_ours(&there) => {}
-            Ok(_) => return Err(cannot("its index.html is something else".into())),
+        match is_ours(&file) {
+            Ok(true) => {}
+            Ok(false) => return Err(cannot("its index.html is something else".into())),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(cannot(format!("its index.html: {error}"))),
         }
@@ -36,12 +36,25 @@ impl Page {
         &self.file
     }
 
+    /// Puts the whole report there at once, so that neither two runs nor a full disk leave a part of one.
     pub(super) fn write(&self, report: &str) -> Result<(), Failure> {
-        let cannot = |error| Failure::failed(format!("cannot write {}: {error}", self.file.display()));
-        fs::write(&self.file, report).map_err(cannot)
+        let part = self.file.with_extension(format!("{}.part", std::process::id()));
+        let written = fs::write(&part, report).and_then(|()| fs::rename(&part, &self.file));
+        written.map_err(|error| {
+            // Nobody has a use for a part, and it may not even be there.
+            let _ = fs::remove_file(&part);
+            Failure::failed(format!("cannot write {}: {error}", self.file.display()))
+        })
     }
 }
 
-fn is_ours(page: &[u8]) -> bool {
-    page.windows(GENERATOR.len()).take(1024).any(|part| part == GENERATOR.as_bytes())
+/// Whether it is a report of ours, which says so near its begin.
+fn is_ours(page: &Path) -> io::Result<bool> {
+    // What is no file may have no end, or wait for somebody who writes to it.
+    if !fs::metadata(page)?.is_file() {
+        return Ok(false);
+    }
+    let mut begin = Vec::new();
+    File::open(page)?.take(1024).read_to_end(&mut begin)?;
+    Ok(begin.windows(GENERATOR.len()).any(|part| part == GENERATOR.as_bytes()))
 }

@@ -16,6 +16,11 @@ use crate::output::{Failure, Output};
 
 /// Runs a seed in so many processes, as many at once as there are processors, and compares the hashes of what happened.
 pub(super) fn all(output: &Output, stage: &Stage<'_>, seed: u64, processes: u32) -> Result<(), Failure> {
+    // What can be read once alone, such as a pipe, would keep a process waiting for ever.
+    if !std::fs::metadata(stage.file).is_ok_and(|file| file.is_file()) {
+        let name = stage.file.display();
+        return Err(Failure::usage(format!("{name} is no file that each process can read anew")));
+    }
     let at_once = thread::available_parallelism().map_or(1, NonZero::get);
     let template = "{bar:30} {pos} of {len} processes, {eta} left";
     let mut progress = Progress::new(!output.is_json(), u64::from(processes), template);
