@@ -132,6 +132,8 @@ impl PeerManager {
         let changed = self.update(key, |peer| {
             // A peer that came so far is of our network.
             let forgiven = std::mem::take(&mut peer.incompatible);
+            // Whoever dialled us may tell any address.
+            peer.reached |= live.direction == Direction::Outbound;
             peer.standing_mut().offers.replace(offers) != Some(offers) || forgiven
         });
         if changed == Some(true) {

@@ -173,10 +173,11 @@ impl Keys {
     }
 }
 
-/// The least is given up first. Whoever was met is worth more than hearsay, of which anybody can make as much as they like.
+/// The least is given up first. Whom a dial found where it was said to be is worth more than hearsay, of
+/// which anybody can make as much as they like.
 pub(super) fn prune_key(key: Key, peer: &Peer, reachable: bool) -> PruneKey {
     let merit = if reachable { peer.rank.merit } else { Merit::UNREACHABLE };
-    (merit, peer.was_met(), Reverse(peer.failures), peer.rank.order, key)
+    (merit, peer.reached, Reverse(peer.failures), peer.rank.order, key)
 }
 
 impl Index {

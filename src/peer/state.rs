@@ -129,6 +129,8 @@ pub(super) struct Peer {
     pub(super) addresses: Vec<Address>,
     pub(super) failures: u32,
     pub(super) incompatible: bool,
+    /// Whether a dial of ours found it at an address of its own, since the manager began.
+    pub(super) reached: bool,
     /// Of a peer that was met: what is remembered of it, as long as it is stored.
     pub(super) history: Option<Box<History>>,
     pub(super) state: State,
@@ -248,6 +250,7 @@ impl Peer {
             addresses: Vec::new(),
             failures: 0,
             incompatible: false,
+            reached: false,
             history: None,
             state: State::Idle(Wait::Due),
         }
@@ -269,11 +272,6 @@ impl Peer {
     /// Whether it has the merit that nearly everybody has.
     pub(super) fn is_ordinary(&self) -> bool {
         self.rank.merit == Merit::ORDINARY
-    }
-
-    /// Whether it once proved to be there, and to be of use to us.
-    pub(super) fn was_met(&self) -> bool {
-        self.standing().offers.is_some()
     }
 
     /// Whether others may be told of it.

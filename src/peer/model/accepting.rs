@@ -178,6 +178,7 @@ impl Model {
         let Some(peer) = self.peers.get_mut(&id) else { return Report::Late };
         let Some(live) = peer.live.as_mut().filter(|live| !live.up) else { return Report::Late };
         peer.incompatible = false;
+        peer.reached |= live.direction == Direction::Outbound;
         peer.offers = Some(offers);
         if live.doom.is_some() {
             return Report::Applied;
@@ -194,7 +195,7 @@ impl Model {
         Report::Applied
     }
 
-    /// Whom the store gives up first: idle and not kept, of least merit, then never met, then of most failures,
+    /// Whom the store gives up first: idle and not kept, of least merit, then not reached, then of most failures,
     /// then by the drawn order.
     pub(super) fn worst_idle(&self) -> Option<(super::storing::Worth, NodeId)> {
         let idle = self.peers.values().filter(|peer| peer.is_idle() && !is_kept(&self.config, &peer.id));

@@ -44,6 +44,8 @@ pub(super) struct Peer {
     pub(super) addresses: Vec<AddressRecord>,
     pub(super) failures: u32,
     pub(super) incompatible: bool,
+    /// Whether a dial found it, since the beginning.
+    pub(super) reached: bool,
     pub(super) bad: Points,
     pub(super) good: Points,
     /// Time connected, without the present connection.
@@ -330,6 +332,7 @@ impl Model {
             addresses: Vec::new(),
             failures: 0,
             incompatible: false,
+            reached: false,
             bad: Points::default(),
             good: Points::default(),
             uptime: Duration::ZERO,

@@ -95,8 +95,8 @@ impl Model {
         // A newcomer comes with its first.
         let has_address = known.is_none_or(|peer| !peer.addresses.is_empty());
         let failures = known.map_or(0, |peer| peer.failures);
-        let was_met = known.is_some_and(|peer| peer.offers.is_some());
-        (has_address.then_some((class, grade)), was_met, Reverse(failures), order)
+        let reached = known.is_some_and(|peer| peer.reached);
+        (has_address.then_some((class, grade)), reached, Reverse(failures), order)
     }
 }
 

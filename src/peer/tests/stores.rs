@@ -122,7 +122,7 @@ fn a_full_store_drops_the_less_meritorious_then_who_failed_more_and_anybody_for_
 }
 
 #[test]
-fn a_full_store_keeps_whom_it_met_however_many_it_is_told_of() {
+fn a_full_store_keeps_whom_it_reached_however_many_it_is_told_of() {
     let config = Config {
         max_peers: 8,
         max_addresses_per_source: Limit::Unlimited,
@@ -131,10 +131,7 @@ fn a_full_store_keeps_whom_it_met_however_many_it_is_told_of() {
         ..quick()
     };
     let mut bench = Bench::new(config);
-    let conns = [1, 2].map(|met| {
-        bench.know(&[id(met)]);
-        bench.up_to(id(met))
-    });
+    let conns = [1, 2].map(|reached| bench.up_to(id(reached)));
     conns.into_iter().for_each(|conn| bench.part(conn));
     // Both are away for a while.
     bench.advance(ms(60_000));
