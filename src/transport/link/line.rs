@@ -23,8 +23,11 @@ use std::time::Duration;
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
-use super::config::{GRANULARITY, LinkConfig, LinkConfigError, PIPE_BYTES};
+use super::config::{GRANULARITY, LinkConfig, LinkConfigError};
 use super::jitter::Jitter;
+
+/// What a line that carries nothing keeps for what comes.
+const IDLE_BYTES: usize = 4096;
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
@@ -294,7 +297,7 @@ impl Line {
         into.put_slice(&front[..from_front]);
         into.put_slice(&back[..count - from_front]);
         self.bytes.drain(..count);
-        if self.bytes.is_empty() && self.bytes.capacity() > PIPE_BYTES {
+        if self.bytes.is_empty() && self.bytes.capacity() > IDLE_BYTES {
             // An idle line does not keep what a busy one needed.
             self.bytes = VecDeque::new();
         }

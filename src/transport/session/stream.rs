@@ -17,7 +17,7 @@ use crate::rlpx::{Disconnect, p2p};
 const SMALL_READ_BYTES: usize = 4 * 1024;
 /// What a busy one asks for.
 const LARGE_READ_BYTES: usize = 64 * 1024;
-/// Buffers that once held more than this are given back when they are empty: one large message must not cost
+/// Buffers that once held more than this are given back in any case when they are empty: one large message must not cost
 /// every idle connection its size for ever. (`BytesMut::capacity` does not tell: it leaves out what was consumed,
 /// which the next reservation takes back.)
 const KEPT_BUFFER_BYTES: usize = 256 * 1024;
@@ -69,21 +69,24 @@ impl<R: AsyncRead + Unpin + Send, D: Decode> Input<R, D> {
     }
 
     async fn fill(&mut self) -> Result<(), Closed> {
-        give_back(&mut self.buffer, &mut self.peak_bytes);
+        let is_small = self.next_read_bytes == SMALL_READ_BYTES;
+        let kept = if is_small { SMALL_READ_BYTES } else { KEPT_BUFFER_BYTES };
+        give_back(&mut self.buffer, &mut self.peak_bytes, kept);
         // Never more than one step beyond what is buffered: a frame in progress is bounded by its codec.
-        let read = if self.next_read_bytes > SMALL_READ_BYTES {
-            self.buffer.reserve(self.next_read_bytes);
-            self.io.read_buf(&mut self.buffer).await
-        } else {
+        let read = if is_small {
             read_small(&mut self.io, &mut self.buffer).await
+        } else {
+            self.buffer.reserve(self.next_read_bytes);
+            self.peak_bytes = self.peak_bytes.max(self.next_read_bytes);
+            self.io.read_buf(&mut self.buffer).await
         };
         let read = read.map_err(|error| stream_broke(&error))?;
         if read == 0 {
             return Err(ended(!self.buffer.is_empty()));
         }
         self.peak_bytes = self.peak_bytes.max(self.buffer.len());
-        self.next_read_bytes =
-            if read >= self.next_read_bytes { LARGE_READ_BYTES } else { self.next_read_bytes };
+        // One that comes to rest is an idle one again, and holds nothing while it waits.
+        self.next_read_bytes = if read >= SMALL_READ_BYTES { LARGE_READ_BYTES } else { SMALL_READ_BYTES };
         Ok(())
     }
 }
@@ -130,13 +133,16 @@ impl<W: AsyncWrite + Unpin + Send, E: Encode> Output<W, E> {
 
     /// Writes what is buffered. Cancel-safe: what was written has left the buffer.
     pub(super) async fn flush(&mut self) -> Result<(), Closed> {
+        let needed = self.buffer.len();
         while self.buffer.has_remaining() {
             let written = self.io.write_buf(&mut self.buffer).await.map_err(|error| stream_broke(&error))?;
             if written == 0 {
                 return Err(ended(true));
             }
         }
-        give_back(&mut self.buffer, &mut self.peak_bytes);
+        // One that is much larger than what it is for now was for something that is over.
+        let kept = needed.saturating_mul(4).clamp(SMALL_READ_BYTES, KEPT_BUFFER_BYTES);
+        give_back(&mut self.buffer, &mut self.peak_bytes, kept);
         self.io.flush().await.map_err(|error| stream_broke(&error))
     }
 
@@ -152,9 +158,9 @@ impl<W: AsyncWrite + Unpin + Send, E: Encode> Output<W, E> {
     }
 }
 
-/// Frees a buffer that is empty and was large.
-fn give_back(buffer: &mut BytesMut, peak_bytes: &mut usize) {
-    if buffer.is_empty() && *peak_bytes > KEPT_BUFFER_BYTES {
+/// Frees a buffer that is empty and was larger than what is kept.
+fn give_back(buffer: &mut BytesMut, peak_bytes: &mut usize, kept: usize) {
+    if buffer.is_empty() && *peak_bytes > kept {
         *buffer = BytesMut::new();
         *peak_bytes = 0;
     }
@@ -231,6 +237,20 @@ mod tests {
     fn held_bytes(buffer: &mut BytesMut) -> usize {
         buffer.reserve(buffer.capacity() + 1);
         buffer.capacity()
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_comes_to_rest_gives_back_what_it_was_busy_with() {
+        let (near, far) = duplex(256 * 1024);
+        let (mut output, mut input) = (Output::new(near, Plain), Input::new(far, Plain));
+        for bytes in [100 * 1024, 5 * 1024, 10] {
+            output.put(0, &vec![7; bytes]).unwrap();
+            output.flush().await.unwrap();
+            assert_eq!(input.next(|_| None).await.unwrap().1.len(), bytes);
+        }
+        assert!(held_bytes(&mut output.buffer) <= 2 * SMALL_READ_BYTES);
+        assert!(futures::FutureExt::now_or_never(input.next(|_| None)).is_none());
+        assert!(held_bytes(&mut input.buffer) <= 2 * SMALL_READ_BYTES);
     }
 
     #[tokio::test]

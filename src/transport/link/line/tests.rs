@@ -157,7 +157,7 @@ fn an_idle_line_keeps_no_memory() {
     let mut line = line(MS, None, 1 << 20);
     assert_eq!(write(&mut line, start, 1 << 20), 1 << 20);
     assert_eq!(read(&mut line, start + MS), Some(1 << 20));
-    assert!(line.bytes.capacity() <= PIPE_BYTES && line.runs.len() == 1);
+    assert!(line.bytes.capacity() <= IDLE_BYTES && line.runs.len() == 1);
 }
 
 #[test]
