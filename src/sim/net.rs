@@ -58,8 +58,10 @@ pub enum SimError {
         ppm: i32,
     },
     /// What was waited for did not come.
-    #[error("after {waited:?} of virtual time the condition did not hold")]
+    #[error("seed {seed}: after {waited:?} of virtual time the condition did not hold")]
     Deadline {
+        /// The seed, at which it does not hold again.
+        seed: u64,
         /// How long it was waited for.
         waited: Duration,
     },
@@ -423,7 +425,7 @@ impl SimNet {
                 return Ok(waited);
             }
             if waited >= within {
-                return Err(SimError::Deadline { waited });
+                return Err(SimError::Deadline { seed: self.seed, waited });
             }
             self.run_for(LOOK_EVERY.min(within - waited));
         }

@@ -194,6 +194,6 @@ fn a_condition_that_does_not_come_true_is_told_with_the_time_that_was_waited() {
     let (net, ..) = talking(Depth::Plain, 2, Topology::Line);
     let before = net.elapsed();
     let error = net.run_until(|_| false, 333 * MS).unwrap_err();
-    assert_eq!(error.to_string(), "after 333ms of virtual time the condition did not hold");
+    assert_eq!(error.to_string(), "seed 1: after 333ms of virtual time the condition did not hold");
     assert_eq!(net.elapsed() - before, 333 * MS);
 }

@@ -100,7 +100,13 @@ fn thousand_from_one_keeps_its_promises_with_a_fifth_of_its_nodes() {
 #[test]
 #[ignore = "takes minutes without optimisation; run it with --release"]
 fn thousand_from_one_keeps_its_promises() {
-    ships("thousand-from-one", &[(Depth::Plain, 1)]);
+    ships("thousand-from-one", &[(Depth::Plain, 0), (Depth::Plain, 1)]);
+}
+
+#[test]
+#[ignore = "takes minutes without optimisation; run it with --release"]
+fn storm_keeps_its_promises() {
+    ships("storm", &[(Depth::Plain, 1), (Depth::Rlpx, 2)]);
 }
 
 #[test]
