@@ -34,7 +34,7 @@ impl PeerManager {
         }
         self.index_restored();
         while self.peers.len() > self.config.max_peers
-            && let Some(worst) = self.most_prunable()
+            && let Some(worst) = self.index.most_prunable()
         {
             self.skipped_records = self.skipped_records.saturating_add(1);
             self.forget(worst.4);

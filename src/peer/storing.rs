@@ -8,7 +8,7 @@ use super::answer::AddError;
 use super::arena::Key;
 use super::backoff::HoldReason;
 use super::groups::Group;
-use super::index::{Keys, PruneKey, prune_key};
+use super::index::{Keys, prune_key};
 use super::order::order_of;
 use super::record::{AddressRecord, HoldRecord, PeerRecord, PointsRecord, Source, StandingRecord};
 use super::sources::SourceKey;
@@ -88,7 +88,7 @@ impl PeerManager {
         if self.peers.len() < self.config.max_peers {
             return Ok(None);
         }
-        let worst = self.most_prunable().ok_or(AddError::StoreFull)?;
+        let worst = self.index.most_prunable().ok_or(AddError::StoreFull)?;
         // It comes with its first address.
         let place = prune_key(Key::LAST, newcomer, true);
         if newcomer.roles.kept || worst < place { Ok(Some(worst.4)) } else { Err(AddError::StoreFull) }
@@ -99,11 +99,7 @@ impl PeerManager {
         if self.peers.len() < self.config.max_peers {
             return Some(None);
         }
-        self.most_prunable().map(|worst| Some(worst.4))
-    }
-
-    pub(super) fn most_prunable(&self) -> Option<PruneKey> {
-        self.index.most_prunable()
+        self.index.most_prunable().map(|worst| Some(worst.4))
     }
 
     /// Which address of a peer gives way to a new one; `None` if there is room.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::byzantine::{Byzantine, Villain, target};
@@ -355,14 +356,20 @@ impl SimNet {
         }
         self.note(Some(node), "shut_down", (0, 0));
         self.end_leaving(node);
-        if let Some(host) = self.hosts.get_mut(node.number())
-            && let Some(Running::Proper { handle, task, .. }) = host.running.take()
-        {
-            handle.shutdown();
-            host.past.push(handle);
-            host.leaving = Some(task);
+        let task = self.leave(node);
+        if let Some(host) = self.hosts.get_mut(node.number()) {
+            host.leaving = task;
         }
         true
+    }
+
+    /// Tells a proper node that runs to shut down; its task, which is to be waited for.
+    fn leave(&mut self, node: Node) -> Option<JoinHandle<Report>> {
+        let host = self.hosts.get_mut(node.number())?;
+        let Some(Running::Proper { handle, task, .. }) = host.running.take() else { return None };
+        handle.shutdown();
+        host.past.push(handle);
+        Some(task)
     }
 
     /// Ends a node that is shutting down, if it has not ended yet.
@@ -383,11 +390,8 @@ impl SimNet {
             self.kill(node);
             return None;
         }
-        let host = self.hosts.get_mut(node.number())?;
-        let Some(Running::Proper { handle, task, .. }) = host.running.take() else { return None };
-        handle.shutdown();
+        let task = self.leave(node)?;
         let report = self.runtime.block_on(task).ok();
-        self.hosts.get_mut(node.number())?.past.push(handle);
         self.note(Some(node), "shut_down", (0, 0));
         report
     }

@@ -63,8 +63,8 @@ impl ManagerActor {
                 }
             };
             // The end first, lest a reactor that never ceases to report keeps the node alive. Then requests; each
-            // lets one report pass, and one exchange of addresses, so that none starves another. A due timer loses nothing by waiting,
-            // since `act` looks at the time in every turn.
+            // lets one report pass, and one exchange of addresses, so that none starves another. A due timer loses
+            // nothing by waiting, since `act` looks at the time in every turn.
             tokio::select! {
                 biased;
                 () = finish.cancelled() => break,
@@ -73,15 +73,11 @@ impl ManagerActor {
                     if let Ok(report) = self.reports.try_recv() {
                         self.on_report(&shared, report);
                     }
-                    if let Ok(request) = self.book.try_recv() {
-                        self.on_book(request, shared.clock.now());
-                    }
+                    self.let_one_exchange_pass(&shared);
                 }
                 Some(report) = self.reports.recv() => {
                     self.on_report(&shared, report);
-                    if let Ok(request) = self.book.try_recv() {
-                        self.on_book(request, shared.clock.now());
-                    }
+                    self.let_one_exchange_pass(&shared);
                 }
                 Some(request) = self.book.recv() => self.on_book(request, shared.clock.now()),
                 () = timer => {}
@@ -99,6 +95,12 @@ impl ManagerActor {
             store_failed(&shared, error, false);
         }
         tally
+    }
+
+    fn let_one_exchange_pass(&mut self, shared: &Shared) {
+        if let Ok(request) = self.book.try_recv() {
+            self.on_book(request, shared.clock.now());
+        }
     }
 
     /// Carries out all that the manager has decided; says when it wants to be asked again.
